@@ -1,0 +1,125 @@
+/**
+ * The contract between the manager and a lock driver.
+ *
+ * Every driver has `acquire`, `release` and `holders`, for ever. All else is optional: whether a driver can
+ * do it is whether the function is there (`driver.offer !== undefined`), as `dlsym` would say. There is no
+ * version and no negotiation: functions are added, never changed.
+ */
+import type { Holder, LockRequest, Loss, Mode, Owner, Resource } from '../vocabulary.js';
+
+/** What a driver says of itself. */
+export interface DriverAbout {
+  /** Lower-case letters, digits and dashes. */
+  readonly name: string;
+  /** How far its locks reach: nobody, programs on this host, everyone on the same file system, a cluster. */
+  readonly reach: 'none' | 'host' | 'file system' | 'cluster';
+  /** The modes that it can tell apart. What it cannot express, it refuses or maps to a stricter one, and `mapMode` says so. */
+  readonly modes: readonly Mode[];
+  /** One line each. */
+  readonly guarantees: readonly string[];
+  readonly doesNotGuarantee: readonly string[];
+  /** Whether Holdfast has to stay beside the command (a lock that must be renewed), or the command can hold alone. */
+  readonly supervise: boolean;
+}
+
+/** What a driver gives for an `acquire`: all the requests, granted. */
+export interface Grant {
+  /** What was granted; the manager compares it with what it asked for. */
+  readonly requests: readonly LockRequest[];
+  /** Descriptors that keep the locks for whoever inherits them; empty if there are none. */
+  readonly descriptors: readonly number[];
+  /** Fencing tokens by identity: `cluster:revision`, or whatever the technology has. */
+  readonly tokens: Readonly<Record<string, string>>;
+  /** Settles (never rejects) when the grant can no longer be guaranteed. Missing: it cannot be lost. */
+  readonly lost?: Promise<Loss>;
+  /** What the plan should say of this grant (`libvirt's settings could not be seen`). */
+  readonly notes?: readonly string[];
+}
+
+export interface AcquireOptions {
+  /** When it is aborted the driver may stop early; if it grants all the same, the manager releases the grant. */
+  readonly signal: AbortSignal;
+}
+
+/** A handover that was offered and can be accepted by the process that gets this. Plain data. */
+export type Offer = Readonly<Record<string, string>>;
+
+/** The functions of a started driver. */
+export interface Driver {
+  /**
+   * Takes all the requests or none. Requests are sorted by identity and name each identity once.
+   * Does not wait: throws `IN_USE` (with `resource` as written and the holders that it knows) at once.
+   */
+  acquire(owner: Owner, requests: readonly LockRequest[], options: AcquireOptions): Promise<Grant>;
+  /** Gives back a grant. Giving back twice is no error. */
+  release(grant: Grant): Promise<void>;
+  /** Who holds a resource, as far as this technology can tell. Nobody: an empty list. */
+  holders(resource: Resource): Promise<readonly Holder[]>;
+
+  /** Adds requests to a grant, all or none; gives the grant that takes its place. */
+  extend?(
+    grant: Grant,
+    owner: Owner,
+    requests: readonly LockRequest[],
+    options: AcquireOptions,
+  ): Promise<Grant>;
+  /** Gives back some identities of a grant; gives the grant that takes its place. */
+  shrink?(grant: Grant, identities: readonly string[]): Promise<Grant>;
+  /** Gives the locks back while the guest is paused, and remembers what is needed to resume. */
+  suspend?(grant: Grant): Promise<void>;
+  /** Takes them again; throws `LOST` if someone else had them in between. */
+  resume?(grant: Grant, options: AcquireOptions): Promise<Grant>;
+  /** Offers the grant to a receiver; it stays held until the offer is accepted. */
+  offer?(grant: Grant): Promise<Offer>;
+  /** Takes an offered grant over without a gap. */
+  accept?(offer: Offer, owner: Owner, options: AcquireOptions): Promise<Grant>;
+  /** Takes an offer back; the grant stays with who made it. */
+  cancel?(grant: Grant, offer: Offer): Promise<void>;
+  /** State that travels along with a migration, one string. */
+  inquire?(grant: Grant): Promise<string>;
+  /** Takes up a grant after the manager restarted, from what its record says and the descriptors that were kept. */
+  adopt?(owner: Owner, requests: readonly LockRequest[], descriptors: readonly number[]): Promise<Grant>;
+  /** Ends somebody's lock, on evidence that is logged. */
+  breakLock?(resource: Resource, evidence: string): Promise<void>;
+  /** Returns when it is worth asking again; better than polling. */
+  wait?(owner: Owner, requests: readonly LockRequest[], options: AcquireOptions): Promise<void>;
+  /** How it would lock a request: the mode that it really takes, or why it cannot. Missing: as asked, if `about.modes` has it. */
+  mapRequest?(request: LockRequest): MappedRequest;
+  /** Tries whether a request would be granted now, and takes nothing. Missing: the manager asks `holders`. */
+  probe?(requests: readonly LockRequest[]): Promise<readonly ProbeResult[]>;
+  /** What the user should know of the driver's surroundings (`qemu.conf could not be read`). */
+  notes?(): readonly string[];
+  /** The driver is no longer needed: give back what it needed for itself. */
+  end?(): Promise<void>;
+}
+
+export type MappedRequest =
+  | { readonly can: true; readonly mode: Mode; readonly note?: string }
+  | { readonly can: false; readonly reason: string; readonly remedy?: string };
+
+export interface ProbeResult {
+  readonly identity: string;
+  readonly free: boolean;
+  readonly holders: readonly Holder[];
+}
+
+/** Settings of one driver: the table `[driver.NAME]` of the configuration, and what the command line adds. */
+export type DriverSettings = Readonly<Record<string, unknown>>;
+
+/** A driver before its first use. */
+export interface DriverFactory {
+  readonly about: DriverAbout;
+  /** Starts it. Called once, at first use; a failed start is tried again at the next use. */
+  start(settings: DriverSettings): Promise<Driver> | Driver;
+}
+
+/** Defines a driver: what a driver module exports as its default. */
+export function defineDriver(
+  about: DriverAbout,
+  start: (settings: DriverSettings) => Promise<Driver> | Driver,
+): DriverFactory {
+  return { about, start };
+}
+
+export { HoldfastError } from '../errors.js';
+export type { Holder, LockRequest, Loss, Mode, Owner, Resource } from '../vocabulary.js';

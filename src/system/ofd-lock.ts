@@ -1,0 +1,70 @@
+/**
+ * Open file description locks (fcntl(2), "Open file description locks").
+ *
+ * They belong to the open file description: dup, fork, exec and SCM_RIGHTS keep them, the last close drops
+ * them. Closing *another* descriptor of the same file drops nothing, unlike POSIX locks, which are never used.
+ */
+import { errno, fcntlBuffer, systemError } from './libc.js';
+
+const F_OFD_GETLK = 36;
+const F_OFD_SETLK = 37;
+const F_RDLCK = 0;
+const F_WRLCK = 1;
+const F_UNLCK = 2;
+const EACCES = 13;
+const EAGAIN = 11;
+
+/** `struct flock` on 64-bit Linux: i16 type, i16 whence, 4 bytes padding, i64 start, i64 len, i32 pid, padding. */
+const flockBytes = 32;
+const flock = Buffer.alloc(flockBytes);
+
+export type LockType = 'read' | 'write';
+
+/** A lock that stands in the way of one that was tested. */
+export interface Conflict {
+  readonly type: LockType;
+  readonly start: number;
+  /** Bytes; 0 is to the end of the file. */
+  readonly length: number;
+  /** Of a POSIX lock; an OFD lock has none. */
+  readonly pid?: number;
+}
+
+function fill(type: number, start: number, length: number): Buffer {
+  // The pid has to be 0 on every OFD call: a buffer that GETLK filled holds -1, and the next call fails with EINVAL.
+  flock.fill(0);
+  flock.writeInt16LE(type, 0);
+  flock.writeBigInt64LE(BigInt(start), 8);
+  flock.writeBigInt64LE(BigInt(length), 16);
+  return flock;
+}
+
+/** Takes, or converts to, a lock. False: someone else's lock is in the way. Throws on any other error. */
+export function tryLock(fd: number, type: LockType, start: number, length = 1): boolean {
+  if (fcntlBuffer(fd, F_OFD_SETLK, fill(type === 'read' ? F_RDLCK : F_WRLCK, start, length)) !== -1)
+    return true;
+  const number = errno();
+  if (number === EAGAIN || number === EACCES) return false;
+  throw systemError('fcntl', number);
+}
+
+/** Gives back a lock for *every* descriptor of this open file description, also those that children inherited. */
+export function unlock(fd: number, start: number, length = 1): void {
+  if (fcntlBuffer(fd, F_OFD_SETLK, fill(F_UNLCK, start, length)) === -1) throw systemError('fcntl');
+}
+
+/** What would stand in the way of a lock, taking none. Works on a descriptor opened only for reading. */
+export function testLock(fd: number, type: LockType, start: number, length = 1): Conflict | undefined {
+  if (fcntlBuffer(fd, F_OFD_GETLK, fill(type === 'read' ? F_RDLCK : F_WRLCK, start, length)) === -1) {
+    throw systemError('fcntl');
+  }
+  const found = flock.readInt16LE(0);
+  if (found === F_UNLCK) return undefined;
+  const pid = flock.readInt32LE(24);
+  return {
+    type: found === F_RDLCK ? 'read' : 'write',
+    start: Number(flock.readBigInt64LE(8)),
+    length: Number(flock.readBigInt64LE(16)),
+    ...(pid > 0 ? { pid } : {}),
+  };
+}
