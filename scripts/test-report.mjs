@@ -1,0 +1,66 @@
+/** The reporter of `npm test`: one line a test, failures in full, skips with their reasons, and a closing line. */
+import { relative } from 'node:path';
+import { inspect } from 'node:util';
+
+const marks = { pass: 'ok  ', fail: 'FAIL', skip: 'skip' };
+
+function outcomeOf(event) {
+  if (event.type === 'test:fail') return 'fail';
+  return event.data.skip === undefined && event.data.todo === undefined ? 'pass' : 'skip';
+}
+
+function errorText(error) {
+  const cause = error?.cause ?? error;
+  return cause instanceof Error ? (cause.stack ?? cause.message) : inspect(cause);
+}
+
+function indented(text, by = '      ') {
+  return text
+    .trimEnd()
+    .split('\n')
+    .map((line) => `${by}${line}\n`)
+    .join('');
+}
+
+export default async function* report(source) {
+  const counts = { pass: 0, fail: 0, skip: 0 };
+  const skips = [];
+  const failures = [];
+  let file;
+  for await (const event of source) {
+    const { data } = event;
+    if (event.type === 'test:stderr' || event.type === 'test:stdout') {
+      yield indented(data.message, '    | ');
+      continue;
+    }
+    if (event.type !== 'test:pass' && event.type !== 'test:fail') continue;
+    const place = data.file === undefined ? '' : relative(process.cwd(), data.file);
+    const outcome = outcomeOf(event);
+    // A failed suite repeats the failures inside it; one without any failed in a hook.
+    const isSuite = data.details?.type === 'suite';
+    if (isSuite && (outcome !== 'fail' || data.details.error?.failureType === 'subtestsFailed')) continue;
+    counts[outcome] += 1;
+    if (place !== file) {
+      file = place;
+      yield `\n${place}\n`;
+    }
+    const reason = data.skip ?? data.todo;
+    const milliseconds = Math.round(data.details?.duration_ms ?? 0);
+    yield `  ${marks[outcome]} ${'  '.repeat(data.nesting)}${data.name} (${milliseconds} ms)\n`;
+    if (outcome === 'skip') {
+      skips.push(`  ${place}: ${data.name}: ${typeof reason === 'string' ? reason : 'no reason given'}\n`);
+    }
+    if (outcome === 'fail') {
+      const text = indented(errorText(data.details.error));
+      failures.push(`  ${place}: ${data.name}\n${text}`);
+      yield text;
+    }
+  }
+  if (skips.length > 0) yield `\nSkipped:\n${skips.join('')}`;
+  if (failures.length > 0) yield `\nFailed:\n${failures.join('\n')}`;
+  if (counts.pass + counts.fail + counts.skip === 0) {
+    process.exitCode = 1;
+    yield '\nno test was run\n';
+  }
+  yield `\n${counts.pass} passed, ${counts.fail} failed, ${counts.skip} skipped\n`;
+}

@@ -1,0 +1,57 @@
+/**
+ * `npm test [-- options] [files]`: sets everything up, builds, and runs the suites.
+ *
+ *   --node PATH     run the suites, and the command in them, with another Node
+ *   --skip-slow     leave out *.slow.test.ts
+ *   --no-install    install no Debian packages
+ *   HOLDFAST_NO_SKIP=1   a part that is missing (QEMU, root, ...) is a failure, not a skip
+ */
+import { spawnSync } from 'node:child_process';
+import { readdirSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
+import { join, resolve } from 'node:path';
+import { parseArgs } from 'node:util';
+import { installDebianPackages } from './debian-packages.mjs';
+import { build, environment, installDependencies, node, root } from './set-up.mjs';
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    node: { type: 'string' },
+    'skip-slow': { type: 'boolean', default: false },
+    'no-install': { type: 'boolean', default: false },
+  },
+});
+
+/** A single test that hangs must not hang the machine that runs it; the longest one takes about two minutes. */
+const testTimeoutMs = 10 * 60 * 1000;
+
+function testFiles() {
+  if (positionals.length > 0) return positionals;
+  return readdirSync(join(root, 'test'), { recursive: true })
+    .filter((file) => file.endsWith('.test.ts'))
+    .filter((file) => !values['skip-slow'] || !file.endsWith('.slow.test.ts'))
+    .map((file) => join('test', file))
+    .toSorted();
+}
+
+installDependencies();
+if (!values['no-install']) installDebianPackages();
+build();
+
+const testNode = values.node === undefined ? node : resolve(values.node);
+const { status } = spawnSync(
+  testNode,
+  [
+    '--import',
+    'tsx',
+    '--test',
+    `--test-concurrency=${availableParallelism()}`,
+    `--test-timeout=${testTimeoutMs}`,
+    '--test-reporter=./scripts/test-report.mjs',
+    '--test-reporter-destination=stdout',
+    ...testFiles(),
+  ],
+  { cwd: root, env: environment(testNode), stdio: 'inherit' },
+);
+process.exit(status ?? 1);

@@ -1,0 +1,73 @@
+/**
+ * What a test needs of the machine. Where it is missing the test is skipped and says why; with HOLDFAST_NO_SKIP=1,
+ * as in .ci/run, a missing part is a failure, so that nothing is left untested unseen.
+ */
+import { accessSync, constants } from 'node:fs';
+import { delimiter, join } from 'node:path';
+import type { TestContext } from 'node:test';
+
+export type Part =
+  | 'root'
+  | 'not root'
+  | 'qemu'
+  | 'qemu-img'
+  | 'qemu-io'
+  | 'virsh'
+  | 'libvirtd'
+  | 'virtlockd'
+  | 'glusterfs'
+  | 'losetup'
+  | 'unshare'
+  | 'mkfs.ext4';
+
+function programMissing(program: string, debianPackage: string): string | undefined {
+  const folders = [...(process.env['PATH'] ?? '').split(delimiter), '/usr/sbin', '/sbin'];
+  for (const folder of folders) {
+    try {
+      accessSync(join(folder, program), constants.X_OK);
+      return undefined;
+    } catch {
+      // Not here: the next folder may have it.
+    }
+  }
+  return `${program} is not installed (Debian package ${debianPackage})`;
+}
+
+const checks: Record<Part, () => string | undefined> = {
+  root: () => (process.getuid?.() === 0 ? undefined : 'only root can do this'),
+  'not root': () => (process.getuid?.() === 0 ? 'root is allowed everything' : undefined),
+  qemu: () => programMissing('qemu-system-x86_64', 'qemu-system-x86'),
+  'qemu-img': () => programMissing('qemu-img', 'qemu-utils'),
+  'qemu-io': () => programMissing('qemu-io', 'qemu-utils'),
+  virsh: () => programMissing('virsh', 'libvirt-clients'),
+  libvirtd: () => programMissing('libvirtd', 'libvirt-daemon'),
+  virtlockd: () => programMissing('virtlockd', 'libvirt-daemon'),
+  glusterfs: () =>
+    programMissing('glusterd', 'glusterfs-server') ?? programMissing('mount.glusterfs', 'glusterfs-client'),
+  losetup: () => programMissing('losetup', 'mount'),
+  unshare: () => programMissing('unshare', 'util-linux'),
+  'mkfs.ext4': () => programMissing('mkfs.ext4', 'e2fsprogs'),
+};
+
+/** The reason to skip, as the `skip` option of a test takes it: `test(name, { skip: lacks('qemu') }, ...)`. */
+export function lacks(...parts: readonly Part[]): string | false {
+  const reasons = parts.map((part) => checks[part]()).filter((reason) => reason !== undefined);
+  if (reasons.length === 0) return false;
+  const reason = reasons.join('; ');
+  if (process.env['HOLDFAST_NO_SKIP'] === '1') throw new Error(`HOLDFAST_NO_SKIP=1, but ${reason}`);
+  return reason;
+}
+
+/** Inside a test: `if (!needs(t, 'qemu', 'root')) return;`. Skips the test with the reason where a part is missing. */
+export function needs(t: TestContext, ...parts: readonly Part[]): boolean {
+  const reason = lacks(...parts);
+  if (reason === false) return true;
+  t.skip(reason);
+  return false;
+}
+
+/** For what a test finds missing by trying (a kernel without FUSE): skips, or fails with HOLDFAST_NO_SKIP=1. */
+export function skipBecause(t: TestContext, reason: string): void {
+  if (process.env['HOLDFAST_NO_SKIP'] === '1') throw new Error(`HOLDFAST_NO_SKIP=1, but ${reason}`);
+  t.skip(reason);
+}
