@@ -75,6 +75,8 @@ export interface Resource {
   readonly path?: string;
   /** Absolute, no symlink left. */
   readonly realPath?: string;
+  /** Absolute: other paths that the same guest names it by. */
+  readonly otherPaths?: readonly string[];
   /** The inode the plan saw at `path`: what is locked must be this one. */
   readonly inode?: Inode;
   /** Of a block device: the device it is, `major:minor`. */
@@ -83,6 +85,8 @@ export interface Resource {
   readonly lvmUuid?: string;
   /** Of a SCSI disk: its id as udev's scsi_id writes it. */
   readonly scsiId?: string;
+  /** The type of a file system that no table knows: counted as local, and refused under a cluster driver. */
+  readonly unknownFileSystem?: string;
   /** Of a `<lease>`. */
   readonly lease?: {
     readonly lockspace: string;
