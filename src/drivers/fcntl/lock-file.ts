@@ -1,0 +1,78 @@
+/**
+ * Files in a lockspace directory: one file a resource, made at need, removed when the last holder is gone.
+ *
+ * Invariant: a lock counts only if the path still leads to the file that is locked. Who removes a file does
+ * so while it holds the write lock on it, so a newcomer that opened the old file sees after locking that the
+ * path leads elsewhere, and starts again (as virtlockd does).
+ */
+import { closeSync, constants, fstatSync, lstatSync, openSync, unlinkSync } from 'node:fs';
+import { HoldfastError } from '../../errors.js';
+import { tryLock } from '../../system/ofd-lock.js';
+import type { Mode } from '../../vocabulary.js';
+import { takeMode, type ByteConflict } from './byte-locks.js';
+
+/** Each round means that somebody removed the file in the moment between our open and our lock. */
+const roundsMax = 1000;
+
+const { O_RDONLY, O_RDWR, O_CREAT, O_NOFOLLOW, O_NONBLOCK } = constants;
+
+export type LockFileOutcome = { readonly fd: number } | { readonly conflict: ByteConflict };
+
+/**
+ * Opens and locks a lock file. `create`: made if it is missing (0600).
+ * Throws the system's error if it cannot be opened; a symlink is not followed (ELOOP).
+ */
+export function takeLockFile(path: string, mode: Mode, create: boolean): LockFileOutcome {
+  for (let round = 0; round < roundsMax; round++) {
+    const fd = openSync(path, O_RDWR | O_NOFOLLOW | O_NONBLOCK | (create ? O_CREAT : 0), 0o600);
+    let kept = false;
+    try {
+      const conflict = takeMode(fd, mode, 'off');
+      if (conflict !== undefined) return { conflict };
+      if (leadsTo(path, fd)) {
+        kept = true;
+        return { fd };
+      }
+    } finally {
+      if (!kept) closeSync(fd);
+    }
+  }
+  throw new HoldfastError(
+    'DRIVER_FAILED',
+    `${path} was removed and made again ${roundsMax} times while it was being locked`,
+    {
+      remedy: 'Find out what removes the files of this directory.',
+    },
+  );
+}
+
+function leadsTo(path: string, fd: number): boolean {
+  const named = lstatSync(path, { bigint: true, throwIfNoEntry: false });
+  const open = fstatSync(fd, { bigint: true });
+  return named !== undefined && named.dev === open.dev && named.ino === open.ino;
+}
+
+/**
+ * Removes a lock file that nobody holds. Called after the own descriptor was closed: a child may have
+ * inherited it, and then the lock is still there. So the file goes only under a write lock of its own.
+ */
+export function removeLockFileIfFree(path: string): void {
+  let fd: number;
+  try {
+    fd = openSync(path, O_RDWR | O_NOFOLLOW | O_NONBLOCK);
+  } catch {
+    return; // Gone already, or not ours to remove: a file left behind harms nobody.
+  }
+  try {
+    if (tryLock(fd, 'write', 0, 0) && leadsTo(path, fd)) unlinkSync(path);
+  } catch {
+    // The same: it stays, empty.
+  } finally {
+    closeSync(fd);
+  }
+}
+
+/** Opens a lock file only to see who holds it. Throws the system's error; it is not made. */
+export function openLockFileForTest(path: string): number {
+  return openSync(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
+}

@@ -1,0 +1,63 @@
+/** What the bytes themselves tell of holders. The kernel names no process for an OFD lock; `holders/` finds it. */
+import { closeSync } from 'node:fs';
+import type { Holder, LockRequest, Mode } from '../../vocabulary.js';
+import { heldModes, testMode, type ByteConflict, type QemuLock } from './byte-locks.js';
+import { qemuByteMeaning } from './byte-table.js';
+import { openLockFileForTest } from './lock-file.js';
+import type { LockTarget } from './lock-targets.js';
+import { openImage } from './open-image.js';
+
+const modeOfByte: Readonly<Record<number, Mode>> = { 1: 'shared', 2: 'read', 3: 'part' };
+
+/** A holder from a conflict: the mode as far as it can be told, the pid if it is a POSIX lock. */
+export function conflictHolder({ byte, side, conflict }: ByteConflict, path: string): Holder {
+  const qemu = side === 'qemu';
+  const mode = byte === 0 && conflict?.type === 'write' ? 'exclusive' : modeOfByte[byte];
+  const evidence = `a ${conflict?.type ?? 'passing'} lock on byte ${byte} of ${path}`;
+  return {
+    ...(mode === undefined ? {} : { mode }),
+    ...(conflict?.pid === undefined ? {} : { pid: conflict.pid }),
+    through: [qemu ? "QEMU's own image lock" : 'virtlockd or Holdfast'],
+    evidence: [qemu ? `${evidence}: ${qemuByteMeaning(byte)}` : evidence],
+  };
+}
+
+/** Who would be in the way of a request now; takes nothing. What cannot be opened is left to `acquire` to complain of. */
+export function probeRequest(
+  request: LockRequest,
+  targets: readonly LockTarget[],
+  qemu: QemuLock,
+): readonly Holder[] {
+  return targets.flatMap((target) => {
+    const conflict = inspect(target, (fd) =>
+      testMode(fd, request.mode, target.kind === 'image' ? qemu : 'off'),
+    );
+    return conflict === undefined ? [] : [conflictHolder(conflict, target.path)];
+  });
+}
+
+/** Everyone the bytes tell of, once for each mode that is held. */
+export function resourceHolders(targets: readonly LockTarget[]): readonly Holder[] {
+  const held = targets.flatMap((target) =>
+    (inspect(target, heldModes) ?? []).map((mode): [Mode, string] => [mode, target.path]),
+  );
+  return [...new Map(held)].map(([mode, path]) => ({
+    mode,
+    through: ['virtlockd or Holdfast'],
+    evidence: [`locked as ${mode}: ${path}`],
+  }));
+}
+
+function inspect<Result>(target: LockTarget, look: (fd: number) => Result): Result | undefined {
+  let fd: number;
+  try {
+    fd = target.kind === 'image' ? openImage(target.resource, 'read') : openLockFileForTest(target.path);
+  } catch {
+    return undefined;
+  }
+  try {
+    return look(fd);
+  } finally {
+    closeSync(fd);
+  }
+}

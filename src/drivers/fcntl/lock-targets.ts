@@ -1,0 +1,98 @@
+/**
+ * Which files are locked for a resource.
+ *
+ * - a file: the image itself; and, if libvirt uses a lockspace directory, its file there, under the hash of
+ *   the path as written and of the real path (libvirt hashes what its XML says, which may be either).
+ * - a block device: the node itself (virtlockd's byte 0), and a lock file named by identity, because locks
+ *   are on inodes and a device may have several nodes; and libvirt's own names for it.
+ * - a directory: a lock file named by identity (a directory cannot be write-locked).
+ * - a lease with a path: `PATH/LOCKSPACE/KEY`, as virtlockd does. Everything else: a lock file by identity.
+ */
+import { createHash } from 'node:crypto';
+import { join } from 'node:path';
+import type { LockRequest, Resource } from '../../vocabulary.js';
+import type { LibvirtSettings } from './libvirt-settings.js';
+
+export type LockTarget =
+  | {
+      readonly kind: 'image';
+      readonly path: string;
+      readonly resource: Resource;
+      /** May fail to open. */ readonly spare: boolean;
+    }
+  | {
+      readonly kind: 'lock file';
+      readonly path: string;
+      /** The directory is made, with the file, if it is missing. */
+      readonly directory: string;
+      /** Ours alone: checked to be private. */
+      readonly own: boolean;
+      /** Removed with the last holder. */
+      readonly temporary: boolean;
+    };
+
+const sha256 = (text: string): string => createHash('sha256').update(text).digest('hex');
+
+/** The files to lock for a request, in the order of locking. `lockspace`: our own directory. */
+export function lockTargets(
+  { resource, mode }: LockRequest,
+  lockspace: string,
+  libvirt: readonly LibvirtSettings[],
+): readonly LockTarget[] {
+  const byIdentity = ownLockFile(lockspace, resource.identity);
+  switch (resource.storage) {
+    case 'file':
+      return [image(resource, false), ...libvirtLockFiles(resource, libvirt)];
+    case 'block':
+      // Whoever may open a partition need not be allowed to open its disk; the identity's lock file is enough then.
+      return [byIdentity, image(resource, mode === 'part'), ...libvirtLockFiles(resource, libvirt)];
+    case 'directory':
+      return [byIdentity, ...libvirtLockFiles(resource, libvirt)];
+    default:
+      return resource.lease?.path === undefined ? [byIdentity] : [leaseFile(resource.lease)];
+  }
+}
+
+function image(resource: Resource, spare: boolean): LockTarget {
+  return { kind: 'image', path: resource.path ?? '', resource, spare };
+}
+
+function ownLockFile(directory: string, identity: string): LockTarget {
+  return {
+    kind: 'lock file',
+    directory,
+    path: join(directory, sha256(identity)),
+    own: true,
+    temporary: true,
+  };
+}
+
+function leaseFile(lease: NonNullable<Resource['lease']>): LockTarget {
+  const directory = join(lease.path ?? '', lease.lockspace);
+  return { kind: 'lock file', directory, path: join(directory, lease.key), own: false, temporary: false };
+}
+
+function libvirtLockFiles(resource: Resource, libvirt: readonly LibvirtSettings[]): readonly LockTarget[] {
+  const paths = new Set<string>();
+  const add = (directory: string | undefined, name: string | undefined): boolean => {
+    if (directory === undefined || name === undefined) return false;
+    paths.add(join(directory, name));
+    return true;
+  };
+  const names = [resource.path, resource.realPath, ...(resource.otherPaths ?? [])].filter(
+    (path) => path !== undefined,
+  );
+  for (const settings of libvirt) {
+    const device = resource.storage === 'block';
+    if (device && add(settings.lvmLockspaceDir, resource.lvmUuid)) continue;
+    if (device && add(settings.scsiLockspaceDir, resource.scsiId)) continue;
+    for (const name of names) add(settings.fileLockspaceDir, sha256(name));
+  }
+  return [...paths].map((path) => ({
+    kind: 'lock file',
+    path,
+    directory: join(path, '..'),
+    own: false,
+    temporary: true,
+  }));
+}

@@ -1,0 +1,113 @@
+/** Takes and gives back the locks of one request: all its files or none. */
+import { closeSync, mkdirSync } from 'node:fs';
+import { causeText, HoldfastError, isHoldfastError } from '../../errors.js';
+import { privateDirectory } from '../../system/runtime-directory.js';
+import type { LockRequest } from '../../vocabulary.js';
+import { takeMode, type ByteConflict, type QemuLock } from './byte-locks.js';
+import { removeLockFileIfFree, takeLockFile } from './lock-file.js';
+import { conflictHolder } from './lock-holders.js';
+import type { LockTarget } from './lock-targets.js';
+import { openImage } from './open-image.js';
+
+/** What is locked for one request. */
+export interface TakenRequest {
+  readonly request: LockRequest;
+  readonly descriptors: readonly number[];
+  readonly temporary: readonly string[];
+}
+
+/** In use, but maybe only by someone who asked in the same moment and is about to roll back. */
+export class Collision extends HoldfastError {}
+
+/** Closing, not unlocking: a child that inherited a descriptor keeps its lock. */
+export function giveBack(taken: readonly TakenRequest[]): void {
+  for (const { descriptors } of taken.toReversed()) for (const fd of descriptors) closeSync(fd);
+  for (const { temporary } of taken) temporary.forEach(removeLockFileIfFree);
+}
+
+/** Locks all targets of a request, or none. Throws `IN_USE`, `MOVED`, `NOT_PERMITTED`, `DRIVER_FAILED`. */
+export function takeRequest(
+  request: LockRequest,
+  targets: readonly LockTarget[],
+  qemu: QemuLock,
+): TakenRequest {
+  const descriptors: number[] = [];
+  const temporary: string[] = [];
+  try {
+    for (const target of targets) {
+      const fd = takeTarget(request, target, qemu);
+      if (fd === undefined) continue;
+      descriptors.push(fd);
+      if (target.kind === 'lock file' && target.temporary) temporary.push(target.path);
+    }
+    return { request, descriptors, temporary };
+  } catch (error) {
+    giveBack([{ request, descriptors, temporary }]);
+    throw lockError(request, error);
+  }
+}
+
+function takeTarget(request: LockRequest, target: LockTarget, qemu: QemuLock): number | undefined {
+  if (target.kind === 'lock file') {
+    if (target.own) privateDirectory(target.directory);
+    else mkdirSync(target.directory, { recursive: true, mode: 0o700 });
+    const outcome = takeLockFile(target.path, request.mode, true);
+    if ('fd' in outcome) return outcome.fd;
+    throw inUse(request, outcome.conflict, target);
+  }
+  const fd = openTarget(request, target);
+  if (fd === undefined) return undefined;
+  let conflict: ByteConflict | undefined;
+  try {
+    conflict = takeMode(fd, request.mode, qemu);
+  } catch (error) {
+    closeSync(fd);
+    throw error;
+  }
+  if (conflict === undefined) return fd;
+  closeSync(fd);
+  throw inUse(request, conflict, target);
+}
+
+function openTarget(request: LockRequest, target: LockTarget & { kind: 'image' }): number | undefined {
+  try {
+    return openImage(target.resource, request.mode);
+  } catch (error) {
+    if (target.spare && isHoldfastError(error, 'NOT_PERMITTED')) return undefined;
+    throw error;
+  }
+}
+
+function inUse(request: LockRequest, conflict: ByteConflict, target: LockTarget): HoldfastError {
+  // Whoever removes a lock file that nobody holds locks it for that moment.
+  const passing = conflict.side === 'mode' || (target.kind === 'lock file' && target.temporary);
+  const kind = passing ? Collision : HoldfastError;
+  return new kind('IN_USE', `${request.resource.label} is in use (you asked for it ${inWords(request)})`, {
+    resource: request.resource.label,
+    mode: request.mode,
+    holders: [conflictHolder(conflict, target.path)],
+  });
+}
+
+function inWords({ mode }: LockRequest): string {
+  return { exclusive: 'exclusively', shared: 'shared', read: 'for reading', part: 'for a part of it' }[mode];
+}
+
+/** What went wrong while locking, as an error of ours; the system's error is the cause. */
+function lockError({ resource }: LockRequest, error: unknown): unknown {
+  if (isHoldfastError(error)) return error;
+  const code = (error as NodeJS.ErrnoException).code;
+  const details = { resource: resource.label, cause: error };
+  if (code === 'EACCES' || code === 'EPERM' || code === 'EROFS' || code === 'ELOOP') {
+    return new HoldfastError(
+      'NOT_PERMITTED',
+      `${resource.label} cannot be locked: ${causeText(error)}`,
+      details,
+    );
+  }
+  return new HoldfastError(
+    'DRIVER_FAILED',
+    `${resource.label} cannot be locked: ${causeText(error)}`,
+    details,
+  );
+}

@@ -1,0 +1,85 @@
+/** Replaces this process by a command (execve(2)): same pid, descriptors and locks go along. */
+import { accessSync, constants, statSync } from 'node:fs';
+import { delimiter, join } from 'node:path';
+import { errno, fcntlNumber, libcFunction, systemError } from './libc.js';
+import type { LaunchState } from './launch-state.js';
+import { setOpenFilesSoft } from './limits.js';
+import { restoreSignals } from './signals.js';
+
+const F_GETFD = 1;
+const F_SETFD = 2;
+const FD_CLOEXEC = 1;
+
+const execv = libcFunction<[path: string, argv: (string | null)[]]>(
+  'int execv(const char *path, const char **argv)',
+);
+
+/** Lets children and the next program have a descriptor, or not. */
+export function setInheritable(fd: number, inheritable: boolean): void {
+  const flags = fcntlNumber(fd, F_GETFD, 0);
+  const wanted = inheritable ? flags & ~FD_CLOEXEC : flags | FD_CLOEXEC;
+  if (flags === -1 || fcntlNumber(fd, F_SETFD, wanted) === -1) throw systemError('fcntl');
+}
+
+/** Why a command cannot be started, with the status that shells give: 127 not found, 126 not executable. */
+export class CommandNotStarted extends Error {
+  override readonly name = 'CommandNotStarted';
+  readonly exitCode: 126 | 127;
+  constructor(exitCode: 126 | 127, message: string, cause?: unknown) {
+    super(message, { cause });
+    this.exitCode = exitCode;
+  }
+}
+
+/** The file that a command names: as it is if it has a slash, else the first executable one in PATH. Throws `CommandNotStarted`. */
+export function findCommand(command: string, path: string = process.env['PATH'] ?? '/usr/bin:/bin'): string {
+  const candidates = command.includes('/')
+    ? [command]
+    : path.split(delimiter).map((directory) => join(directory === '' ? '.' : directory, command));
+  let denied: unknown;
+  for (const candidate of candidates) {
+    try {
+      accessSync(candidate, constants.X_OK);
+      if (statSync(candidate).isFile()) return candidate;
+      denied = new Error(`${candidate} is not a file`);
+    } catch (error) {
+      const { code } = error as NodeJS.ErrnoException;
+      if (code !== 'ENOENT' && code !== 'ENOTDIR') denied = error;
+    }
+  }
+  if (command === '' || denied === undefined)
+    throw new CommandNotStarted(127, `${command}: command not found`);
+  throw new CommandNotStarted(126, `${command}: cannot be executed`, denied);
+}
+
+/**
+ * Becomes `file`. Returns only by throwing `CommandNotStarted`; then the descriptors are close-on-exec again.
+ * @param descriptors what the command inherits, besides 0, 1 and 2
+ */
+export function becomeCommand(
+  file: string,
+  argv: readonly string[],
+  descriptors: readonly number[],
+  launch: LaunchState | undefined,
+): never {
+  for (const fd of [0, 1, 2, ...descriptors]) setInheritableIfOpen(fd);
+  restoreSignals(launch);
+  if (launch !== undefined) setOpenFilesSoft(launch.openFilesSoft);
+  execv(file, [...argv, null]);
+  const failure = systemError('execv', errno(), file);
+  if (failure.code === 'ENOEXEC') {
+    // As execvp(3) and shells do: a file without a header is a script for the shell.
+    execv('/bin/sh', ['sh', file, ...argv.slice(1), null]);
+  }
+  for (const fd of descriptors) setInheritable(fd, false);
+  throw new CommandNotStarted(failure.code === 'ENOENT' ? 127 : 126, `${file}: ${failure.message}`, failure);
+}
+
+function setInheritableIfOpen(fd: number): void {
+  try {
+    setInheritable(fd, true);
+  } catch {
+    // 0, 1 or 2 can be closed; a lock's descriptor cannot, and the lock would be missing at once.
+    if (fd > 2) throw systemError('fcntl');
+  }
+}
