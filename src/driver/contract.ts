@@ -11,9 +11,9 @@ import type { Holder, LockRequest, Loss, Mode, Owner, Resource } from '../vocabu
 export interface DriverAbout {
   /** Lower-case letters, digits and dashes. */
   readonly name: string;
-  /** How far its locks reach: nobody, programs on this host, everyone on the same file system, a cluster. */
-  readonly reach: 'none' | 'host' | 'file system' | 'cluster';
-  /** The modes that it can tell apart. What it cannot express, it refuses or maps to a stricter one, and `mapMode` says so. */
+  /** How far its locks reach: nobody, this process alone, programs on this host, everyone on the same file system, a cluster. */
+  readonly reach: 'none' | 'process' | 'host' | 'file system' | 'cluster';
+  /** The modes that it can tell apart. What it cannot express, it refuses or maps to a stricter one, and `mapRequest` says so. */
   readonly modes: readonly Mode[];
   /** One line each. */
   readonly guarantees: readonly string[];
@@ -89,6 +89,8 @@ export interface Driver {
   probe?(requests: readonly LockRequest[]): Promise<readonly ProbeResult[]>;
   /** What the user should know of the driver's surroundings (`qemu.conf could not be read`). */
   notes?(): readonly string[];
+  /** Removes what a holder that died left behind (an empty lock file); touches nothing that is held. */
+  tidy?(requests: readonly LockRequest[]): Promise<void>;
   /** The driver is no longer needed: give back what it needed for itself. */
   end?(): Promise<void>;
 }
