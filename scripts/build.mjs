@@ -6,8 +6,6 @@ import { node, root, run } from './set-up.mjs';
 
 const dist = join(root, 'dist');
 const command = join(dist, 'command/holdfast.cjs');
-const version = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')).version;
-const define = { HOLDFAST_VERSION: JSON.stringify(version) };
 
 async function bundle(input, output) {
   const build = await rolldown({ cwd: root, platform: 'node', treeshake: true, ...input });
@@ -19,7 +17,7 @@ rmSync(dist, { recursive: true, force: true });
 
 // CommonJS: an ES module costs 6 ms more to start. What one command needs alone stays in a chunk of its own.
 await bundle(
-  { input: { holdfast: 'src/cli/main.ts' }, external: ['koffi'], transform: { define } },
+  { input: { holdfast: 'src/cli/main.ts' }, external: ['koffi'] },
   {
     dir: 'dist/command',
     format: 'cjs',
@@ -28,7 +26,10 @@ await bundle(
     comments: false,
   },
 );
-writeFileSync(command, readFileSync(join(root, 'scripts/launcher.sh'), 'utf8') + readFileSync(command, 'utf8'));
+writeFileSync(
+  command,
+  readFileSync(join(root, 'scripts/launcher.sh'), 'utf8') + readFileSync(command, 'utf8'),
+);
 chmodSync(command, 0o755);
 
 await bundle(
@@ -40,7 +41,6 @@ await bundle(
       rfc2010: 'src/rfc2010/rfc2010.ts',
     },
     external: ['koffi', 'saxes', 'smol-toml'],
-    transform: { define },
   },
   { dir: 'dist/library', format: 'esm', chunkFileNames: '[name]-[hash].js' },
 );

@@ -1,21 +1,32 @@
 #!/bin/sh
 ':' /*
 # This file is a shell script and, from the end of this comment on, a JavaScript program.
+#
 # Node resets ignored signals and raises the soft limit of open files as it starts (node.cc, PlatformInit), so the
-# shell notes both first; `holdfast run` gives them back to the command. Builtins only: each fork costs half a
-# millisecond. Without /proc nothing is noted, and the command gets what Node has.
-launch=
+# shell notes both first, and `holdfast run` gives them back to the command. Builtins where they do it: a fork costs
+# half a millisecond. Without /proc nothing is noted, and the command gets what Node has. Variables are named so
+# that none of the user's is overwritten.
+unset HOLDFAST_LAUNCH HOLDFAST_ENVIRON
 {
-  while read -r max open files soft rest; do
-    case "$max $open $files" in 'Max open files') launch=$soft; break ;; esac
+  while read -r _holdfast_1 _holdfast_2 _holdfast_3 _holdfast_soft _holdfast_4; do
+    case "$_holdfast_1 $_holdfast_2 $_holdfast_3" in 'Max open files') break ;; esac
   done </proc/$$/limits
+  # bash ignores SIGQUIT itself, whatever it inherited; what it starts gets the inherited one.
+  case ${BASH_VERSION-} in
+    ?*) _holdfast_ignored=$(grep '^SigIgn:' /proc/self/status); _holdfast_ignored=${_holdfast_ignored#SigIgn:?} ;;
+    *)
+      while read -r _holdfast_1 _holdfast_ignored _holdfast_2; do
+        case $_holdfast_1 in SigIgn:) break ;; esac
+      done </proc/$$/status ;;
+  esac
+  # dash drops what is no shell variable's name, such as the functions that bash exports (BASH_FUNC_name%%).
+  if LC_ALL=C grep -qzvE '^[A-Za-z_][A-Za-z0-9_]*=' /proc/$$/environ; then
+    _holdfast_1=$(LC_ALL=C grep -zvE '^[A-Za-z_][A-Za-z0-9_]*=' /proc/$$/environ | base64 -w0)
+    # 131072 bytes are the kernel's limit of one variable (execve(2), MAX_ARG_STRLEN).
+    [ "${#_holdfast_1}" -lt 130000 ] && export HOLDFAST_ENVIRON="$_holdfast_1"
+  fi
 } 2>/dev/null
-{
-  while read -r key value rest; do
-    case $key in SigIgn:) launch=$launch:$value; break ;; esac
-  done </proc/$$/status
-} 2>/dev/null
-case $launch in ?*:?*) export HOLDFAST_LAUNCH="$launch" ;; *) unset HOLDFAST_LAUNCH ;; esac
+case $_holdfast_soft:$_holdfast_ignored in ?*:?*) export HOLDFAST_LAUNCH="$_holdfast_soft:$_holdfast_ignored" ;; esac
 command -v node >/dev/null || { echo 'holdfast: needs Node 20.19 or later, and there is no node in PATH' >&2; exit 127; }
 exec node -- "$0" "$@"
 */

@@ -1,0 +1,205 @@
+/**
+ * The one table of commands and options. Parsing, usage errors, `holdfast help` and docs/cli.md are made from it.
+ * It is loaded at every start, so it holds data and imports nothing.
+ */
+
+export interface OptionEntry {
+  readonly name: string;
+  readonly short?: string;
+  /** What stands for the value in the help; an option without one is on or off. */
+  readonly value?: string;
+  /** The value may be left out, and has to be joined by `=` where it is given. */
+  readonly valueIsOptional?: boolean;
+  /** May be given several times. */
+  readonly repeat?: boolean;
+  /** The only values there are. */
+  readonly choices?: readonly string[];
+  /** Makes sense only together with this option. */
+  readonly needs?: string;
+  readonly help: string;
+}
+
+export interface Example {
+  readonly line: string;
+  readonly says: string;
+}
+
+export interface CommandEntry {
+  readonly name: string;
+  readonly summary: string;
+  /** What follows the options in the synopsis. */
+  readonly operands?: string;
+  /** `behind dashes`: a command behind `--`; `topic`: at most one word; `none`. */
+  readonly takes: 'behind dashes' | 'topic' | 'none';
+  readonly about: readonly string[];
+  readonly options: readonly OptionEntry[];
+  readonly examples: readonly Example[];
+}
+
+const help: OptionEntry = { name: 'help', short: 'h', help: 'Print the help of this command.' };
+const json: OptionEntry = { name: 'json', help: 'Print data instead of text; errors too.' };
+const config: OptionEntry = {
+  name: 'config',
+  value: 'FILE',
+  help: 'Read this configuration (TOML) and no other.',
+};
+
+const input: readonly OptionEntry[] = [
+  {
+    name: 'xml',
+    value: 'FILE',
+    repeat: true,
+    help: "The guest's domain XML, as virsh dumpxml prints it; - is stdin.",
+  },
+  {
+    name: 'domain',
+    value: 'NAME|UUID',
+    repeat: true,
+    help: 'A guest that libvirt knows: asks virsh for its XML.',
+  },
+  { name: 'connect', value: 'URI', needs: 'domain', help: 'Which libvirt to ask, such as qemu:///system.' },
+  {
+    name: 'disk',
+    value: 'PATH[:MODE]',
+    repeat: true,
+    help: 'A disk image, block device or directory; MODE is exclusive (the default), shared, read, or peek (no lock).',
+  },
+  {
+    name: 'lease',
+    value: 'LOCKSPACE:KEY[:PATH[:OFFSET]]',
+    repeat: true,
+    help: "A lease, as libvirt's <lease> describes it.",
+  },
+  {
+    name: 'name',
+    value: 'NAME',
+    help: 'Who holds, for those who are refused; without it the guest or the command.',
+  },
+];
+
+const locking: readonly OptionEntry[] = [
+  {
+    name: 'driver',
+    value: 'LIST',
+    help: 'The drivers to lock with, in this order, joined by commas (default: fcntl).',
+  },
+  config,
+  {
+    name: 'allow-unlocked',
+    help: 'Go on where no lock can be had, or where someone writes without one. Dangerous.',
+  },
+  {
+    name: 'qemu-lock',
+    value: 'WHAT',
+    choices: ['check', 'hold', 'off'],
+    help: "QEMU's own image locks: check (the default) tests them, hold also takes them, for a command that is not QEMU, off ignores them.",
+  },
+  {
+    name: 'conflict-exit-code',
+    short: 'E',
+    value: 'N',
+    help: 'The exit status if something is in use, instead of 75.',
+  },
+];
+
+export const commands: readonly CommandEntry[] = [
+  {
+    name: 'run',
+    summary: 'Lock everything a guest writes, then run a command under these locks.',
+    operands: '-- COMMAND [ARGUMENT...]',
+    takes: 'behind dashes',
+    about: [
+      'Takes all the locks or none. Holdfast then becomes the command: same pid, same descriptors, no process left',
+      'behind. The locks last as long as any process has the descriptors that the command inherits.',
+      'If something is in use, it says who holds it, and ends with status 75 without starting the command.',
+    ],
+    options: [
+      ...input,
+      ...locking,
+      {
+        name: 'wait',
+        value: 'TIME',
+        valueIsOptional: true,
+        help: 'Wait for what is in use: --wait for ever, --wait=30s, --wait=5m, --wait=1h.',
+      },
+      {
+        name: 'supervise',
+        help: 'Stay as the parent: keeps the locks for a command that closes its descriptors.',
+      },
+      {
+        name: 'on-lost',
+        value: 'ACTION',
+        choices: ['poweroff', 'restart', 'pause', 'ignore'],
+        needs: 'supervise',
+        help: 'What to do with the command if a lock is lost (default: poweroff, or what the domain XML says).',
+      },
+      { name: 'quiet', short: 'q', help: 'No notes and no progress; errors only.' },
+      json,
+      help,
+    ],
+    examples: [
+      {
+        line: 'holdfast run --xml web1.xml -- qemu-system-x86_64 -drive file=web1.qcow2 ...',
+        says: 'Start a guest that nobody else may start at the same time.',
+      },
+      {
+        line: 'holdfast run --disk web1.qcow2:read --wait=5m -- qemu-img convert web1.qcow2 backup.raw',
+        says: 'Copy an image; wait up to five minutes for its guest to end.',
+      },
+      {
+        line: 'holdfast run --domain web1 --qemu-lock=hold -- e2fsck -f /dev/vg/web1',
+        says: "Keep libvirt's guest from starting while its disk is repaired.",
+      },
+    ],
+  },
+  {
+    name: 'plan',
+    summary: 'Show what would be locked, and whether it would be granted now. Locks nothing.',
+    takes: 'none',
+    about: ['Ends with status 75 if it would not be granted.'],
+    options: [...input, ...locking, json, help],
+    examples: [
+      {
+        line: 'virsh dumpxml web1 | holdfast plan --xml -',
+        says: 'What is this guest made of, and is it free?',
+      },
+      { line: 'holdfast plan --disk /dev/sdb1 --json', says: 'The same as data, for one partition.' },
+    ],
+  },
+  {
+    name: 'list',
+    summary: 'List what is held now, and by whom.',
+    takes: 'none',
+    about: ['Shows a hold only while its lock is really there.'],
+    options: [config, json, help],
+    examples: [{ line: 'holdfast list --json', says: 'All holds as data.' }],
+  },
+  {
+    name: 'drivers',
+    summary: 'List the lock drivers, where each came from, and what it can do.',
+    takes: 'none',
+    about: [
+      'Built in, then npm packages holdfast-driver-NAME, then /usr/lib/holdfast/drivers, /etc/holdfast/drivers and',
+      '$HOLDFAST_DRIVER_PATH. The first one found wins.',
+    ],
+    options: [config, json, help],
+    examples: [{ line: 'holdfast drivers', says: 'Which drivers are there?' }],
+  },
+  {
+    name: 'help',
+    summary: 'Explain a command.',
+    operands: '[COMMAND]',
+    takes: 'topic',
+    about: [],
+    options: [{ name: 'markdown', help: 'Print the whole reference as Markdown.' }, help],
+    examples: [{ line: 'holdfast help run', says: 'All options of run.' }],
+  },
+  {
+    name: 'version',
+    summary: 'Print the version.',
+    takes: 'none',
+    about: [],
+    options: [json, help],
+    examples: [{ line: 'holdfast version', says: 'Which Holdfast is this?' }],
+  },
+];

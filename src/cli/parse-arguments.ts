@@ -1,0 +1,191 @@
+/** argv -> a command of the table and the values of its options. Every mistake is a USAGE error that says what to write. */
+import { parseArgs } from 'node:util';
+import { HoldfastError } from '../errors.js';
+import { nearestWord } from '../nearest-word.js';
+import { commands, type CommandEntry, type OptionEntry } from './command-table.js';
+
+/** The options that were given, by name. Asking for one that the command does not have gives what is not set. */
+export class OptionValues {
+  readonly #values = new Map<string, string[]>();
+
+  add(name: string, value: string): void {
+    this.#values.set(name, [...this.list(name), value]);
+  }
+
+  has(name: string): boolean {
+    return this.#values.has(name);
+  }
+
+  /** The last value given: a later one wins, so that a script's defaults can be overridden. */
+  text(name: string): string | undefined {
+    return this.#values.get(name)?.at(-1);
+  }
+
+  list(name: string): readonly string[] {
+    return this.#values.get(name) ?? [];
+  }
+}
+
+export interface Parsed {
+  readonly command: CommandEntry;
+  readonly options: OptionValues;
+  /** The command behind `--` with its arguments, or the topic of `help`. */
+  readonly operands: readonly string[];
+}
+
+/** Parses what follows `holdfast`. `undefined`: nothing was given at all. Throws USAGE. */
+export function parseArguments(argv: readonly string[]): Parsed | undefined {
+  const [first, ...rest] = argv;
+  if (first === undefined) return undefined;
+  if (first === '--help' || first === '-h') return { command: commandNamed('help'), ...empty() };
+  if (first === '--version' || first === '-V') return { command: commandNamed('version'), ...empty() };
+  const command = commandNamed(first);
+  const dashes = rest.indexOf('--');
+  const front = dashes === -1 ? rest : rest.slice(0, dashes);
+  const behind = dashes === -1 ? [] : rest.slice(dashes + 1);
+  const { options, words } = parseOptions(command, front);
+  if (options.has('help'))
+    return { command: commandNamed('help'), options: new OptionValues(), operands: [command.name] };
+  return { command, options, operands: operandsOf(command, words, behind, dashes !== -1) };
+}
+
+function empty(): { options: OptionValues; operands: readonly string[] } {
+  return { options: new OptionValues(), operands: [] };
+}
+
+export function commandNamed(name: string): CommandEntry {
+  const found = commands.find((command) => command.name === name);
+  if (found !== undefined) return found;
+  const names = commands.map((command) => command.name);
+  if (name.startsWith('-'))
+    throw usage(`${name} stands in front of the command`, `Write: holdfast COMMAND ${name} ...`);
+  throw usage(
+    `there is no command ${name}`,
+    didYouMean(nearestWord(name, names)) ?? `The commands are ${names.join(', ')}.`,
+  );
+}
+
+function parseOptions(
+  command: CommandEntry,
+  front: readonly string[],
+): { options: OptionValues; words: string[] } {
+  const byName = new Map(command.options.map((option) => [option.name, option]));
+  const { tokens } = parseArgs({
+    args: front.map((word) => withValue(command, word)),
+    // Not strict: Node's own errors know neither this command's name nor the nearest option.
+    strict: false,
+    allowPositionals: true,
+    tokens: true,
+    options: Object.fromEntries(command.options.map((option) => [option.name, parseArgsOption(option)])),
+  });
+  const options = new OptionValues();
+  const words: string[] = [];
+  for (const token of tokens) {
+    if (token.kind === 'positional') words.push(token.value);
+    if (token.kind !== 'option') continue;
+    const option = byName.get(token.name);
+    if (option === undefined) throw unknownOption(command, token.rawName);
+    options.add(option.name, checkedValue(command, option, token.value, token.inlineValue === true));
+  }
+  for (const { name, needs } of command.options) {
+    if (needs !== undefined && options.has(name) && !options.has(needs)) {
+      throw usage(`--${name} makes sense only with --${needs}`, seeHelp(command));
+    }
+  }
+  return { options, words };
+}
+
+/** parseArgs knows no value that may be left out: an option without its value gets an empty one here. */
+function withValue(command: CommandEntry, word: string): string {
+  const optional = command.options.some(
+    ({ name, valueIsOptional }) => valueIsOptional === true && word === `--${name}`,
+  );
+  return optional ? `${word}=` : word;
+}
+
+function parseArgsOption({ value, short }: OptionEntry): { type: 'string' | 'boolean'; short?: string } {
+  return { type: value === undefined ? 'boolean' : 'string', ...(short === undefined ? {} : { short }) };
+}
+
+function checkedValue(
+  command: CommandEntry,
+  option: OptionEntry,
+  value: string | undefined,
+  inline: boolean,
+): string {
+  const { name, choices } = option;
+  if (option.value === undefined) {
+    if (value !== undefined)
+      throw usage(`--${name} takes no value, but ${quoted(value)} was given`, seeHelp(command));
+    return '';
+  }
+  if (option.valueIsOptional === true && value === '') return '';
+  const wanted = `Write: --${name}=${option.value}`;
+  if (value === undefined || value === '') throw usage(`--${name} needs a value`, wanted);
+  // `--disk --json` is a forgotten value, not a file named --json; a lone dash is stdin.
+  if (!inline && value.length > 1 && value.startsWith('-')) {
+    throw usage(`--${name} needs a value, but ${quoted(value)} follows`, wanted);
+  }
+  if (choices !== undefined && !choices.includes(value)) {
+    const near = didYouMean(nearestWord(value, choices));
+    throw usage(`--${name} cannot be ${quoted(value)}`, near ?? `It is one of ${choices.join(', ')}.`);
+  }
+  return value;
+}
+
+function operandsOf(
+  command: CommandEntry,
+  words: readonly string[],
+  behind: readonly string[],
+  dashes: boolean,
+): readonly string[] {
+  const [word] = words;
+  switch (command.takes) {
+    case 'behind dashes':
+      if (word !== undefined) {
+        throw usage(
+          `${quoted(word)} is no option of ${command.name}`,
+          `Put the command behind two dashes: holdfast ${command.name} OPTIONS -- ${word} ...`,
+        );
+      }
+      if (behind.length === 0) {
+        const what = dashes ? 'nothing stands behind the two dashes' : 'there is no command to run';
+        throw usage(what, `Write: holdfast ${command.name} OPTIONS ${command.operands ?? ''}`);
+      }
+      return behind;
+    case 'topic': {
+      const topics = [...words, ...behind];
+      if (topics.length > 1) throw usage(`${command.name} explains one command at a time`, seeHelp(command));
+      return topics;
+    }
+    case 'none': {
+      const extra = word ?? behind[0];
+      if (extra !== undefined) throw usage(`${command.name} takes no ${quoted(extra)}`, seeHelp(command));
+      return [];
+    }
+  }
+}
+
+function unknownOption(command: CommandEntry, rawName: string): HoldfastError {
+  const known = command.options.map(({ name }) => `--${name}`);
+  return usage(
+    `${command.name} has no option ${rawName}`,
+    didYouMean(nearestWord(rawName, known)) ?? seeHelp(command),
+  );
+}
+
+function usage(message: string, remedy: string): HoldfastError {
+  return new HoldfastError('USAGE', message, { remedy });
+}
+
+function seeHelp(command: CommandEntry): string {
+  return `See: holdfast help ${command.name}`;
+}
+
+function didYouMean(word: string | undefined): string | undefined {
+  return word === undefined ? undefined : `Did you mean ${word}?`;
+}
+
+function quoted(text: string): string {
+  return `'${text}'`;
+}

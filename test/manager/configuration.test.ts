@@ -1,0 +1,125 @@
+import assert from 'node:assert/strict';
+import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, test } from 'node:test';
+import { HoldfastError } from '../../src/errors.js';
+import { readConfiguration, usualFiles } from '../../src/manager/configuration.js';
+
+const folder = mkdtempSync(join(tmpdir(), 'holdfast-configuration-'));
+after(() => rmSync(folder, { recursive: true }));
+
+function fileWith(text: string, mode = 0o644): string {
+  const file = join(folder, 'holdfast.toml');
+  rmSync(file, { force: true });
+  writeFileSync(file, text);
+  chmodSync(file, mode);
+  return file;
+}
+
+async function errorOf(text: string): Promise<HoldfastError> {
+  const file = fileWith(text);
+  try {
+    await readConfiguration({ file });
+  } catch (error) {
+    assert.ok(error instanceof HoldfastError);
+    assert.equal(error.code, 'CONFIG');
+    assert.equal(error.exitCode, 78);
+    return error;
+  }
+  throw new Error('the configuration was accepted');
+}
+
+test('every key is read', async () => {
+  const file = fileWith(`
+drivers = ["fcntl", "nop"]
+wait = "30s"
+allow_unlocked = true
+on_lost = "pause"
+qemu_lock = "hold"
+local_file_systems = ["zfs"]
+
+[alias]
+"nas1:/export" = "nas2:/export"
+
+[driver.fcntl]
+anything = [1, 2]
+`);
+  assert.deepEqual(await readConfiguration({ file }), {
+    files: [file],
+    drivers: ['fcntl', 'nop'],
+    waitMs: 30_000,
+    allowUnlocked: true,
+    onLost: 'pause',
+    qemuLock: 'hold',
+    localFileSystems: ['zfs'],
+    aliases: { 'nas1:/export': 'nas2:/export' },
+    driverSettings: { fcntl: { anything: [1, 2] } },
+  });
+});
+
+test('wait is a duration, for ever or not at all', async () => {
+  assert.equal((await readConfiguration({ file: fileWith('wait = true') })).waitMs, Number.POSITIVE_INFINITY);
+  assert.equal((await readConfiguration({ file: fileWith('wait = false') })).waitMs, 0);
+  assert.equal((await readConfiguration({ file: fileWith('wait = "5m"') })).waitMs, 300_000);
+});
+
+test('a wrong key names line and column and the nearest key', async () => {
+  const error = await errorOf('# mine\n\n  driverz = ["fcntl"]\n');
+  assert.equal(error.message, `${join(folder, 'holdfast.toml')}:3:3: unknown key driverz`);
+  assert.deepEqual(error.place, { file: join(folder, 'holdfast.toml'), line: 3, column: 3 });
+  assert.equal(error.remedy, 'did you mean drivers?');
+});
+
+test('a wrong value names its line and column and what it has to be', async () => {
+  const error = await errorOf('wait = "30s"\non_lost   =  "explode"\n');
+  assert.match(error.message, /:2:14: on_lost has to be one of poweroff, restart, pause, ignore$/);
+});
+
+test('wrong values inside tables are placed', async () => {
+  assert.match((await errorOf('[alias]\na = "b"\n"c d" = 4\n')).message, /:3:9: alias has to be/);
+  assert.match((await errorOf('driver.fcntl = 3\n')).message, /:1:16: driver has to be/);
+  assert.match((await errorOf('\ndriver = { fcntl = 3 }\n')).message, /:2:10: driver has to be/);
+  assert.match((await errorOf('drivers = ["""\nwait = 1\n"""]\nwait = []')).message, /:4:8: wait has to be/);
+});
+
+test('bad syntax names line and column', async () => {
+  const error = await errorOf('wait = "30s"\non_lost = = 3\n');
+  assert.match(error.message, /holdfast\.toml:2:11: is not TOML/);
+  assert.equal(error.place?.line, 2);
+});
+
+test('a file that others can write is refused', async () => {
+  const file = fileWith('wait = true', 0o666);
+  await assert.rejects(readConfiguration({ file }), (error: HoldfastError) => {
+    assert.equal(error.code, 'CONFIG');
+    assert.match(error.message, /others could change it/);
+    assert.match(error.remedy, /chmod go-w/);
+    return true;
+  });
+});
+
+test('a file in a folder that others can write is refused', async () => {
+  const file = fileWith('wait = true');
+  chmodSync(folder, 0o777);
+  try {
+    await assert.rejects(readConfiguration({ file }), /others could change it/);
+  } finally {
+    chmodSync(folder, 0o700);
+  }
+});
+
+test('a named file has to exist, be a file and be small', async () => {
+  await assert.rejects(readConfiguration({ file: join(folder, 'none.toml') }), /cannot be read/);
+  await assert.rejects(readConfiguration({ file: folder }), /not a regular file/);
+  await assert.rejects(readConfiguration({ file: fileWith('#'.repeat(1024 * 1024 + 1)) }), /larger than/);
+  await readConfiguration({ file: fileWith('#'.repeat(1024 * 1024)) });
+});
+
+test('the usual files are the system one and then the user one', () => {
+  assert.deepEqual(usualFiles({ XDG_CONFIG_HOME: '/x' }), [
+    '/etc/holdfast/holdfast.toml',
+    '/x/holdfast/holdfast.toml',
+  ]);
+  assert.match(usualFiles({ XDG_CONFIG_HOME: 'relative' })[1] ?? '', /\/\.config\/holdfast\/holdfast\.toml$/);
+});
