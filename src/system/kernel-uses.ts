@@ -1,0 +1,272 @@
+/**
+ * Uses of a file or a block device that are no descriptor of any process: the kernel itself has it. Mounts
+ * (/proc/self/mountinfo), swap (/proc/swaps), loop devices, device-mapper and md (`holders` in sysfs), and
+ * for block devices the claim that all of these take (open(2), O_EXCL on a block device).
+ *
+ * Upwards everything is followed: a loop device on the file, a mount of one of its partitions. Downwards one step:
+ * a partition is in use where its whole disk is, but not where only another partition is.
+ */
+import { closeSync, constants, openSync, readdirSync, readlinkSync, statSync } from 'node:fs';
+import type { Inode } from '../vocabulary.js';
+import { readBlockDevice } from './block-devices.js';
+import { deviceName, inodeOf, sameInode } from './inode.js';
+import { readLoopDevices } from './loop-status.js';
+import type { LoopDevice } from './loop-status.js';
+import { parseMounts } from './mounts.js';
+import type { Mount } from './mounts.js';
+import { parsePids } from './process.js';
+import { readProcText } from './proc-file.js';
+
+export interface KernelUse {
+  /** `stacked`: device-mapper, md and the like; `claim`: claimed, and nothing tells by what. */
+  readonly kind: 'mount' | 'swap' | 'loop' | 'stacked' | 'claim';
+  /** The mount point, the swap file or device, or the device that stands on it (`/dev/loop0`, `/dev/dm-0`). */
+  readonly where: string;
+  /** The device that is used where it is not the one asked for: one of its partitions, or its whole disk. */
+  readonly on?: string;
+  /** Of a mount in another mount namespace: a process that lives there. */
+  readonly namespacePid?: number;
+  /** Of device-mapper: its name and uuid. */
+  readonly dm?: { readonly name: string; readonly uuid: string };
+  /** Uses of the device that stands on it. */
+  readonly above: readonly KernelUse[];
+  readonly evidence: string;
+}
+
+export interface KernelRoots {
+  readonly proc?: string;
+  readonly sys?: string;
+}
+
+/** dm on md on loop on a partition is four; no sane host goes deeper than this. */
+const depthMax = 8;
+const tableBytesMax = 16 * 1024 * 1024;
+/** Another program can be testing for a claim in the same moment, ours included. */
+const claimTries = 4;
+const claimPauseMs = 2;
+
+interface Tables {
+  readonly sys: string;
+  readonly mounts: readonly Mount[];
+  readonly swaps: readonly Swap[];
+  readonly loops: readonly LoopDevice[];
+}
+
+interface Swap {
+  readonly path: string;
+  readonly inode?: Inode;
+  readonly device?: string;
+}
+
+/** What the kernel does with a regular file: swap, loop devices and what stands on them. */
+export function kernelUsesOfFile(inode: Inode, roots: KernelRoots = {}): KernelUse[] {
+  const tables = readTables(roots);
+  return [
+    ...tables.swaps
+      .filter((swap) => swap.inode !== undefined && sameInode(swap.inode, inode))
+      .map((swap) => swapUse(swap)),
+    ...tables.loops
+      .filter((loop) => loop.inode !== undefined && sameInode(loop.inode, inode))
+      .map((loop) => loopUse(loop, tables, 1)),
+  ];
+}
+
+/**
+ * What the kernel does with a block device (`major:minor`), its partitions, and the whole disk that it is a part of.
+ * @param path a node of the device, to test for a claim that the tables do not explain.
+ */
+export async function kernelUsesOfDevice(
+  device: string,
+  path: string | undefined,
+  roots: KernelRoots = {},
+): Promise<KernelUse[]> {
+  const tables = readTables(roots);
+  const disk = readBlockDevice(device, tables.sys)?.partition?.disk;
+  const known = [
+    ...usesOfDevice(device, tables, 0),
+    ...(disk === undefined ? [] : directUses(disk, tables, 0, nodeName(disk, tables.sys))),
+  ];
+  if (known.length > 0 || path === undefined || (await isClaimed(path, device)) !== true) return known;
+  const elsewhere = mountInOtherNamespace(device, roots.proc ?? '/proc');
+  return [
+    elsewhere ?? { kind: 'claim', where: path, above: [], evidence: `open ${path} with O_EXCL: EBUSY` },
+  ];
+}
+
+/**
+ * Whether the kernel has a block device claimed: mounted, in any namespace, or part of swap, md, device-mapper.
+ * Undefined: it cannot be opened. The test itself claims the device for a few microseconds, so a second one, or
+ * a mount in that moment, gets EBUSY: a claim is believed only after it stood for some milliseconds.
+ */
+export async function isClaimed(path: string, device: string): Promise<boolean | undefined> {
+  for (let tries = 1; ; tries++) {
+    const claimed = tryClaim(path, device);
+    if (claimed !== true || tries === claimTries) return claimed;
+    await new Promise((resolve) => setTimeout(resolve, claimPauseMs));
+  }
+}
+
+function tryClaim(path: string, device: string): boolean | undefined {
+  let fd: number | undefined;
+  try {
+    const stats = statSync(path, { bigint: true });
+    if (!stats.isBlockDevice() || deviceName(stats.rdev) !== device) return undefined;
+    // O_NONBLOCK: an optical drive would close its tray.
+    fd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK | constants.O_EXCL);
+    return false;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'EBUSY' ? true : undefined;
+  } finally {
+    if (fd !== undefined) closeSync(fd);
+  }
+}
+
+function readTables(roots: KernelRoots): Tables {
+  const proc = roots.proc ?? '/proc';
+  const sys = roots.sys ?? '/sys';
+  return {
+    sys,
+    mounts: [...parseMounts(readProcText(`${proc}/self/mountinfo`, tableBytesMax) ?? '').values()].flat(),
+    swaps: parseSwaps(readProcText(`${proc}/swaps`, tableBytesMax) ?? '').map(lookUpSwap),
+    loops: readLoopDevices(sys),
+  };
+}
+
+/** /proc/swaps (proc_swaps(5)): the paths, unescaped. */
+export function parseSwaps(text: string): string[] {
+  return text
+    .split('\n')
+    .slice(1)
+    .map((line) => /^(\S+)\s+(?:file|partition)\s/.exec(line)?.[1])
+    .filter((path) => path !== undefined)
+    .map((path) =>
+      path.replace(/\\([0-7]{3})/g, (_, octal: string) => String.fromCharCode(Number.parseInt(octal, 8))),
+    );
+}
+
+function lookUpSwap(path: string): Swap {
+  try {
+    const stats = statSync(path, { bigint: true });
+    return stats.isBlockDevice() ? { path, device: deviceName(stats.rdev) } : { path, inode: inodeOf(stats) };
+  } catch {
+    return { path }; // Deleted, or in another mount namespace.
+  }
+}
+
+/** Uses of a device and of its partitions. */
+function usesOfDevice(device: string, tables: Tables, depth: number): KernelUse[] {
+  if (depth >= depthMax) return [];
+  return [
+    ...directUses(device, tables, depth),
+    ...readPartitions(device, tables.sys).flatMap((partition) =>
+      directUses(partition.device, tables, depth, `/dev/${partition.name}`),
+    ),
+  ];
+}
+
+/** Uses of exactly this device. `on`: how to name it where another one was asked for. */
+function directUses(device: string, tables: Tables, depth: number, on?: string): KernelUse[] {
+  const named = on === undefined ? {} : { on };
+  return [
+    ...tables.mounts
+      .filter((mount) => isMountOf(mount, device))
+      .map((mount) => ({ ...mountUse(mount), ...named })),
+    ...tables.swaps.filter((swap) => swap.device === device).map((swap) => ({ ...swapUse(swap), ...named })),
+    ...tables.loops
+      .filter((loop) => loop.backingDevice === device)
+      .map((loop) => ({ ...loopUse(loop, tables, depth + 1), ...named })),
+    ...stackedUses(device, tables, depth).map((use) => ({ ...use, ...named })),
+  ];
+}
+
+/** btrfs and bcachefs mounts have a device number of their own: only the source names the device. */
+function isMountOf(mount: Mount, device: string): boolean {
+  if (mount.dev === device) return true;
+  if (!mount.dev.startsWith('0:') || !mount.source.startsWith('/dev/')) return false;
+  return mount.source.split(':').some((source) => lookUpSwap(source).device === device);
+}
+
+function mountUse(mount: Mount): KernelUse {
+  return {
+    kind: 'mount',
+    where: mount.point,
+    above: [],
+    evidence: `/proc/self/mountinfo: ${mount.dev} ${mount.source} on ${mount.point} (${mount.type})`,
+  };
+}
+
+function swapUse(swap: Swap): KernelUse {
+  return { kind: 'swap', where: swap.path, above: [], evidence: `/proc/swaps: ${swap.path}` };
+}
+
+function loopUse(loop: LoopDevice, tables: Tables, depth: number): KernelUse {
+  return {
+    kind: 'loop',
+    where: `/dev/${loop.name}`,
+    above: usesOfDevice(loop.device, tables, depth),
+    evidence: `/sys/block/${loop.name}/loop/backing_file: ${loop.file}`,
+  };
+}
+
+function stackedUses(device: string, tables: Tables, depth: number): KernelUse[] {
+  const folder = `${tables.sys}/dev/block/${device}/holders`;
+  return listFolder(folder).map((name): KernelUse => {
+    const above = readProcText(`${folder}/${name}/dev`, 64)?.trim();
+    const dmName = readProcText(`${folder}/${name}/dm/name`, 4096)?.trim();
+    const dmUuid = readProcText(`${folder}/${name}/dm/uuid`, 4096)?.trim() ?? '';
+    return {
+      kind: 'stacked',
+      where: `/dev/${name.replaceAll('!', '/')}`,
+      ...(dmName === undefined ? {} : { dm: { name: dmName, uuid: dmUuid } }),
+      above: above === undefined ? [] : usesOfDevice(above, tables, depth + 1),
+      evidence: `/sys/dev/block/${device}/holders/${name}`,
+    };
+  });
+}
+
+/** The partitions of a disk: the folders in its own that have a `partition` number. */
+export function readPartitions(device: string, sys = '/sys'): { name: string; device: string }[] {
+  const folder = `${sys}/dev/block/${device}`;
+  return listFolder(folder).flatMap((entry) => {
+    if (readProcText(`${folder}/${entry}/partition`, 64) === undefined) return [];
+    const partition = readProcText(`${folder}/${entry}/dev`, 64)?.trim();
+    return partition === undefined ? [] : [{ name: entry.replaceAll('!', '/'), device: partition }];
+  });
+}
+
+function nodeName(device: string, sys: string): string {
+  return `/dev/${readBlockDevice(device, sys)?.name ?? `block/${device}`}`;
+}
+
+function listFolder(folder: string): string[] {
+  try {
+    return readdirSync(folder).toSorted();
+  } catch {
+    return [];
+  }
+}
+
+/** The first mount of the device in a mount namespace that is not ours. */
+function mountInOtherNamespace(device: string, proc: string): KernelUse | undefined {
+  const seen = new Set<string>();
+  for (const pid of parsePids(listFolder(proc))) {
+    let namespace: string;
+    try {
+      namespace = readlinkSync(`${proc}/${pid}/ns/mnt`);
+    } catch {
+      continue; // Gone, or not ours to see.
+    }
+    if (seen.has(namespace)) continue;
+    seen.add(namespace);
+    const table = parseMounts(readProcText(`${proc}/${pid}/mountinfo`, tableBytesMax) ?? '');
+    const mount = [...table.values()].flat().find((candidate) => isMountOf(candidate, device));
+    if (mount !== undefined) {
+      return {
+        ...mountUse(mount),
+        namespacePid: pid,
+        evidence: `/proc/${pid}/mountinfo: ${mount.dev} ${mount.source} on ${mount.point} (${mount.type})`,
+      };
+    }
+  }
+  return undefined;
+}

@@ -1,0 +1,146 @@
+/**
+ * What /proc says of a process. Everything there is chosen by the process or gone in the next moment, so nothing
+ * here throws: what cannot be read is undefined.
+ */
+import { readlinkSync } from 'node:fs';
+import { basename } from 'node:path';
+import { readProcBytes, readProcText } from './proc-file.js';
+import { userName } from './user-name.js';
+
+/** proc_pid_stat(5) counts start times in these for every architecture Node runs on. */
+const clockTicksPerSecond = 100;
+/** A comm has 15 characters and the other 51 fields are numbers. */
+const statBytesMax = 4096;
+/** libvirt's QEMU command lines are 10 to 60 KiB; the kernel allows 6 MiB, and nobody needs those. */
+const commandLineBytesMax = 256 * 1024;
+/** `btime` stands behind the interrupt counters, whose line grows with cores and devices. */
+const systemStatBytesMax = 1024 * 1024;
+
+export interface ProcessStat {
+  /** The kernel's short name: at most 15 bytes, chosen by the process; may hold `)`, spaces and newlines. */
+  readonly comm: string;
+  /** One letter: R, S, D, Z, T ... */
+  readonly state: string;
+  readonly ppid: number;
+  /** One of the kernel's own: it has no program, no arguments and no descriptors. */
+  readonly kernelThread: boolean;
+  /** Clock ticks after boot (field 22): with the pid it names a process for good. */
+  readonly startTime: number;
+}
+
+export interface ProcessInfo extends ProcessStat {
+  readonly pid: number;
+  /** The program file's name, where it can be seen; `(deleted)` is cut off. */
+  readonly exe?: string;
+  /** Empty for kernel threads and zombies. */
+  readonly argv: readonly string[];
+  /** The effective user. */
+  readonly uid?: number;
+  /** That user's name, or number as text. */
+  readonly user?: string;
+  /** When it started: ISO 8601, to the second, UTC. */
+  readonly since?: string;
+}
+
+export interface ProcOptions {
+  /** Where procfs is mounted, or a recorded tree of one. */
+  readonly root?: string;
+}
+
+/** /proc/PID/stat. The name stands in parentheses and may hold any of them, so the *last* `)` ends it. */
+export function parseProcessStat(text: string): ProcessStat | undefined {
+  const open = text.indexOf('(');
+  const close = text.lastIndexOf(')');
+  if (open === -1 || close < open) return undefined;
+  const fields = text
+    .slice(close + 1)
+    .trim()
+    .split(/\s+/);
+  const [state, ppidText, , , , , flagsText] = fields;
+  // Field 22 of the whole line; the state, field 3, is the first of these.
+  const startText = fields[22 - 3];
+  if (state === undefined || ppidText === undefined || startText === undefined) return undefined;
+  // proc_pid_stat(5), field 9: PF_KTHREAD of the kernel's sched.h.
+  const kernelThread = /^\d+$/.test(flagsText ?? '') && (Number(flagsText) & 0x0020_0000) !== 0;
+  if (!/^[A-Za-z]$/.test(state) || !/^\d+$/.test(ppidText) || !/^\d+$/.test(startText)) return undefined;
+  return {
+    comm: text.slice(open + 1, close),
+    state,
+    ppid: Number(ppidText),
+    kernelThread,
+    startTime: Number(startText),
+  };
+}
+
+/** /proc/PID/cmdline: arguments that end with a NUL; a process that wrote over them may have left none. */
+export function parseCommandLine(bytes: Buffer): string[] {
+  if (bytes.length === 0) return [];
+  const text = bytes.toString('utf8');
+  return (text.endsWith('\0') ? text.slice(0, -1) : text).split('\0');
+}
+
+/** /proc/PID/stat of a process, or undefined: it is gone, or hidden. */
+export function readProcessStat(pid: number, options: ProcOptions = {}): ProcessStat | undefined {
+  const text = readProcText(`${options.root ?? '/proc'}/${pid}/stat`, statBytesMax);
+  return text === undefined ? undefined : parseProcessStat(text);
+}
+
+/** Everything about a process, or undefined: it is gone, or hidden. */
+export function readProcess(pid: number, options: ProcOptions = {}): ProcessInfo | undefined {
+  const root = options.root ?? '/proc';
+  const stat = readProcessStat(pid, { root });
+  if (stat === undefined) return undefined;
+  const exe = readExecutable(`${root}/${pid}/exe`);
+  const uid = parseEffectiveUid(readProcText(`${root}/${pid}/status`, statBytesMax) ?? '');
+  const bootSeconds = parseBootTime(readProcText(`${root}/stat`, systemStatBytesMax) ?? '');
+  const argv = parseCommandLine(
+    readProcBytes(`${root}/${pid}/cmdline`, commandLineBytesMax) ?? Buffer.alloc(0),
+  );
+  // Between two of these reads the pid may have become another process: then none of it belongs together.
+  if (readProcessStat(pid, { root })?.startTime !== stat.startTime) return undefined;
+  return {
+    pid,
+    ...stat,
+    argv,
+    ...(exe === undefined ? {} : { exe }),
+    ...(uid === undefined ? {} : { uid, user: userName(uid) }),
+    ...(bootSeconds === undefined ? {} : { since: startDate(bootSeconds, stat.startTime) }),
+  };
+}
+
+/** Field 22 of /proc/PID/stat, or undefined: there is no such process. This process's own is read once. */
+export function processStartTime(pid: number): number | undefined {
+  if (pid !== process.pid) return readProcessStat(pid)?.startTime;
+  ownStartTime ??= readProcessStat(pid)?.startTime;
+  return ownStartTime;
+}
+
+let ownStartTime: number | undefined;
+
+/** The pids of a procfs, in its order. */
+export function parsePids(names: readonly string[]): number[] {
+  return names.filter((name) => /^[1-9]\d*$/.test(name)).map(Number);
+}
+
+function readExecutable(path: string): string | undefined {
+  try {
+    return basename(readlinkSync(path).replace(/ \(deleted\)$/, ''));
+  } catch {
+    return undefined; // A kernel thread has none; another user's is not shown.
+  }
+}
+
+function parseEffectiveUid(status: string): number | undefined {
+  const match = /^Uid:\s+\d+\s+(\d+)/m.exec(status);
+  return match === null ? undefined : Number(match[1]);
+}
+
+function parseBootTime(systemStat: string): number | undefined {
+  const match = /^btime (\d+)$/m.exec(systemStat);
+  return match === null ? undefined : Number(match[1]);
+}
+
+function startDate(bootSeconds: number, startTime: number): string {
+  const seconds = Math.floor(bootSeconds + startTime / clockTicksPerSecond);
+  return new Date(seconds * 1000).toISOString().replace('.000Z', 'Z');
+}
