@@ -12,6 +12,8 @@ export interface OptionEntry {
   readonly valueIsOptional?: boolean;
   /** May be given several times. */
   readonly repeat?: boolean;
+  /** What the value has to be. */
+  readonly form?: 'duration' | 'exit status';
   /** The only values there are. */
   readonly choices?: readonly string[];
   /** Makes sense only together with this option. */
@@ -92,12 +94,13 @@ const locking: readonly OptionEntry[] = [
     name: 'qemu-lock',
     value: 'WHAT',
     choices: ['check', 'hold', 'off'],
-    help: "QEMU's own image locks: check (the default) tests them, hold also takes them, for a command that is not QEMU, off ignores them.",
+    help: "QEMU's own image locks: check (the default) tests them; hold also takes them, for a command that is not QEMU.",
   },
   {
     name: 'conflict-exit-code',
     short: 'E',
     value: 'N',
+    form: 'exit status',
     help: 'The exit status if something is in use, instead of 75.',
   },
 ];
@@ -119,6 +122,7 @@ export const commands: readonly CommandEntry[] = [
       {
         name: 'wait',
         value: 'TIME',
+        form: 'duration',
         valueIsOptional: true,
         help: 'Wait for what is in use: --wait for ever, --wait=30s, --wait=5m, --wait=1h.',
       },

@@ -1,5 +1,6 @@
 /** argv -> a command of the table and the values of its options. Every mistake is a USAGE error that says what to write. */
 import { parseArgs } from 'node:util';
+import { parseDuration } from '../duration.js';
 import { HoldfastError } from '../errors.js';
 import { nearestWord } from '../nearest-word.js';
 import { commands, type CommandEntry, type OptionEntry } from './command-table.js';
@@ -113,7 +114,7 @@ function checkedValue(
   value: string | undefined,
   inline: boolean,
 ): string {
-  const { name, choices } = option;
+  const { name } = option;
   if (option.value === undefined) {
     if (value !== undefined)
       throw usage(`--${name} takes no value, but ${quoted(value)} was given`, seeHelp(command));
@@ -126,11 +127,24 @@ function checkedValue(
   if (!inline && value.length > 1 && value.startsWith('-')) {
     throw usage(`--${name} needs a value, but ${quoted(value)} follows`, wanted);
   }
-  if (choices !== undefined && !choices.includes(value)) {
-    const near = didYouMean(nearestWord(value, choices));
-    throw usage(`--${name} cannot be ${quoted(value)}`, near ?? `It is one of ${choices.join(', ')}.`);
+  if (!hasForm(option, value)) {
+    throw usage(`--${name} cannot be ${quoted(value)}`, formAdvice(option, value));
   }
   return value;
+}
+
+const exitStatusMax = 255;
+
+function hasForm({ form, choices }: OptionEntry, value: string): boolean {
+  if (form === 'duration') return parseDuration(value) !== undefined;
+  if (form === 'exit status') return /^\d{1,3}$/.test(value) && Number(value) <= exitStatusMax;
+  return choices === undefined || choices.includes(value);
+}
+
+function formAdvice({ form, choices = [] }: OptionEntry, value: string): string {
+  if (form === 'duration') return 'Write a duration such as 30s, 5m or 1h.';
+  if (form === 'exit status') return `Write a number from 0 to ${exitStatusMax}.`;
+  return didYouMean(nearestWord(value, choices)) ?? `It is one of ${choices.join(', ')}.`;
 }
 
 function operandsOf(

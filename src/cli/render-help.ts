@@ -98,6 +98,6 @@ function commandMarkdown(command: CommandEntry): string {
 function markdownTable(heads: readonly string[], rows: ReadonlyArray<readonly string[]>): string[] {
   const rule = heads.map(() => '---');
   return [heads, rule, ...rows].map(
-    (row) => `| ${row.map((cell) => cell.replaceAll('|', '\\|')).join(' | ')} |\n`,
+    (row) => `| ${row.map((cell) => cell.replaceAll('|', '\\|').replaceAll('<', '&lt;')).join(' | ')} |\n`,
   );
 }

@@ -1,5 +1,5 @@
 /** A refusal for people: what, who is in the way, through what, and what to do next. */
-import { causeText, type HoldfastError } from '../errors.js';
+import { causeText, isHoldfastError, type HoldfastError } from '../errors.js';
 import type { Holder } from '../vocabulary.js';
 import { renderSince } from './render-time.js';
 import { noStyle, type Style } from './style.js';
@@ -13,9 +13,9 @@ export interface RefusalOptions {
 
 const asked: Readonly<Record<string, string>> = {
   exclusive: 'you asked for it exclusively',
-  shared: 'you asked to share it',
-  read: 'you asked to read it',
-  part: 'a part of it was asked for',
+  shared: 'you asked for it shared',
+  read: 'you asked for it for reading',
+  part: 'you asked for a part of it',
 };
 
 /** Ends with a newline. */
@@ -27,8 +27,9 @@ export function renderRefusal(error: HoldfastError, options: RefusalOptions = {}
     text += line('held by', renderHolder(holder, now));
     if (holder.through.length > 0) text += line('through', enumeration(holder.through));
   }
-  // The headline of a refusal is made from its parts; what the message adds is shown as the reason.
-  if (error.cause !== undefined) text += line('because', oneLine(causeText(error.cause)));
+  // A refusal that is the cause (of a TIMEOUT) is in the message already.
+  if (error.cause !== undefined && !isHoldfastError(error.cause, 'IN_USE'))
+    text += line('because', oneLine(causeText(error.cause)));
   return text + line('try', advice(error, orElse));
 }
 

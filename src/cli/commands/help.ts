@@ -1,0 +1,18 @@
+import { commandNamed, type Parsed } from '../parse-arguments.js';
+import { renderCommandHelp, renderMarkdown, renderOverview } from '../render-help.js';
+import { styleFor } from '../style.js';
+import { writeOut } from '../write.js';
+
+/** `holdfast help [COMMAND]`. */
+export function help({ options, operands }: Parsed): number {
+  const [topic] = operands;
+  if (options.has('markdown')) writeOut(renderMarkdown());
+  else if (topic === undefined) writeOut(overview(1));
+  else writeOut(renderCommandHelp(commandNamed(topic), styleFor(1)));
+  return 0;
+}
+
+/** What there is, in the style for a descriptor. */
+export function overview(fd: number): string {
+  return renderOverview(styleFor(fd));
+}
