@@ -1,0 +1,81 @@
+/** Reads what `--disk` and `--lease` are given. */
+import { HoldfastError } from '../errors.js';
+import type { AskedMode, DiskDescription, LeaseDescription } from '../vocabulary.js';
+import { isLockName, lockNameRule, readLeaseOffset } from './read-lease.js';
+
+const askedModes: readonly AskedMode[] = ['exclusive', 'shared', 'read', 'peek'];
+const diskForm = 'PATH[:exclusive|shared|read|peek][:format=FORMAT]';
+const leaseForm = 'LOCKSPACE:KEY[:PATH[:OFFSET]]';
+
+/**
+ * Reads `PATH[:MODE][:format=FORMAT]`, the two endings in either order. Other colons belong to the path; for a
+ * path that itself ends in `:read`, write the mode behind it (`/a:read:exclusive`).
+ * @param options.cwd what a relative path is relative to; the process's own without it
+ * @returns a disk whose label is the path as written; the path is made absolute, but not otherwise tidied:
+ *   `..` after a symlink leads where the kernel says
+ * @throws HoldfastError USAGE
+ */
+export function parseDiskArgument(text: string, options: { cwd?: string } = {}): DiskDescription {
+  let path = text;
+  let mode: AskedMode | undefined;
+  let format: string | undefined;
+  for (;;) {
+    const colon = path.lastIndexOf(':');
+    const ending = colon === -1 ? '' : path.slice(colon + 1);
+    const found = askedModes.find((one) => one === ending);
+    if (mode === undefined && found !== undefined) mode = found;
+    else if (format === undefined && ending.startsWith('format=') && !ending.includes('/')) {
+      format = ending.slice('format='.length);
+      if (!/^[a-z0-9-]+$/.test(format)) throw usage(`--disk ${text}: "${format}" is no format`, diskForm);
+    } else break;
+    path = path.slice(0, colon);
+  }
+  if (path === '') throw usage(`--disk "${text}": there is no path`, diskForm);
+  if (path.includes('\0')) throw usage('--disk: a path with a zero byte', diskForm);
+  return {
+    role: 'disk',
+    label: path,
+    source: { type: 'file', path: absolute(path, options.cwd ?? process.cwd()) },
+    mode: mode ?? 'exclusive',
+    optional: false,
+    ...(format === undefined ? {} : { format }),
+  };
+}
+
+function absolute(path: string, cwd: string): string {
+  if (path.startsWith('/')) return path;
+  const tidy = path.replace(/^(?:\.\/+)+/, '') || '.';
+  return cwd.endsWith('/') ? `${cwd}${tidy}` : `${cwd}/${tidy}`;
+}
+
+/**
+ * Reads `LOCKSPACE:KEY[:PATH[:OFFSET]]`: PATH absolute, OFFSET in bytes. A path with a colon in it needs the
+ * offset behind it (`ls:key:/a:b:0`).
+ * @throws HoldfastError USAGE
+ */
+export function parseLeaseArgument(text: string): LeaseDescription {
+  const [lockspace = '', key = '', ...rest] = text.split(':');
+  for (const [what, name] of [
+    ['lockspace', lockspace],
+    ['key', key],
+  ]) {
+    if (isLockName(name ?? '')) continue;
+    throw usage(`--lease "${text}": "${name}" cannot be the ${what}`, leaseForm, lockNameRule);
+  }
+  const label = `${lockspace}:${key}`;
+  if (rest.length === 0) return { label, lockspace, key, offset: 0 };
+  const last = rest.length > 1 ? rest.pop() : undefined;
+  const offset = last === undefined ? 0 : readLeaseOffset(last);
+  if (offset === undefined) {
+    throw usage(`--lease "${text}": the offset "${last}" is not a whole number`, leaseForm);
+  }
+  const path = rest.join(':');
+  if (!path.startsWith('/') || path.includes('\0')) {
+    throw usage(`--lease "${text}": the path "${path}" is not absolute`, leaseForm);
+  }
+  return { label, lockspace, key, path, offset };
+}
+
+function usage(message: string, form: string, rule = ''): HoldfastError {
+  return new HoldfastError('USAGE', message, { remedy: `Write ${form}. ${rule}`.trimEnd() });
+}

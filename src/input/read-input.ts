@@ -1,0 +1,7 @@
+/** The front door of `input/`: XML, a libvirt domain or arguments become a description of the guest. */
+export { combineGuests, type InputParts } from './combine-guests.js';
+export { dumpDomain } from './dump-domain.js';
+export { parseDiskArgument, parseLeaseArgument } from './parse-arguments.js';
+export { readDomainXml } from './read-domain.js';
+export { readDomainXmlFile } from './read-xml-file.js';
+export { resolveVolumes } from './resolve-volumes.js';
