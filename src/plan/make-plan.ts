@@ -1,0 +1,83 @@
+/**
+ * The front door of planning: from a guest's description to a verdict for each thing that it uses. Nothing is
+ * locked here, and no driver is known. Between the plan and the lock things move: `stillThere` and `planChanged`
+ * tell whether they did.
+ */
+import type { DiskDescription, GuestDescription, LeaseDescription, Plan, PlanItem } from '../vocabulary.js';
+import { mergeRequests } from './merge-requests.js';
+import { planChain } from './plan-chain.js';
+import type { PlanOptions } from './plan-options.js';
+import { ancestorItems, planSource } from './plan-source.js';
+import { Planner } from './planner.js';
+import { readSurroundings } from './surroundings.js';
+
+export type { PlanOptions } from './plan-options.js';
+export { planChanged, stillThere } from './still-there.js';
+
+async function planDisk(disk: DiskDescription, planner: Planner): Promise<PlanItem[]> {
+  const top = planSource(disk, { role: disk.role, mode: disk.mode }, planner);
+  const { item } = top;
+  if (item.verdict !== 'lock' || item.mode === undefined || item.mode === 'peek') return [item];
+  if (item.mode === 'shared' && disk.format !== undefined && disk.format !== 'raw') {
+    planner.note(
+      `${item.label}: only raw images can be shared; QEMU refuses a second writer of ${disk.format}`,
+    );
+  }
+  return [item, ...ancestorItems(item, planner), ...(await planChain(disk, top, item.mode, planner))];
+}
+
+/** A path on a command line has no format: what is below it stays unknown, and that is worth one line. */
+function sayFormatsUnknown(disks: readonly DiskDescription[], planner: Planner): void {
+  const unknown = disks.filter(
+    ({ role, mode, format, backing, source, target, place }) =>
+      role === 'disk' &&
+      mode !== 'peek' &&
+      format === undefined &&
+      backing === undefined &&
+      target === undefined &&
+      place === undefined &&
+      (source.type === 'file' || source.type === 'block'),
+  );
+  if (unknown.length === 0 || planner.probeFormats) return;
+  const few = 3;
+  const names = unknown.slice(0, few).map(({ label }) => label);
+  const more = unknown.length > few ? ` and ${unknown.length - few} more` : '';
+  planner.note(`no format is said for ${names.join(', ')}${more}: base images below are not looked for`);
+}
+
+function planLease(lease: LeaseDescription, planner: Planner): PlanItem {
+  return {
+    role: 'lease',
+    label: lease.label,
+    ...(lease.place === undefined ? {} : { place: lease.place }),
+    verdict: 'lock',
+    mode: 'exclusive',
+    resource: planner.identities.leaseResource(lease),
+  };
+}
+
+/**
+ * Plans a guest. The items are in a fixed order: the domain, each disk with what is around and below it, the
+ * leases; the requests are sorted by identity and name each once.
+ *
+ * Throws when nothing can be planned: `NO_SUCH_FILE`, `NOT_READABLE`, `NOT_A_DISK`, `RELATIVE_PATH`, `BAD_DATA`
+ * (a damaged header, a chain that is a circle), `MOVED`. What can be shown in a plan is an item with the verdict
+ * `refuse` and a code: `SAME_DISK_TWICE`, `CANNOT_LOCK`.
+ */
+export async function makePlan(guest: GuestDescription, options: PlanOptions = {}): Promise<Plan> {
+  const planner = new Planner(readSurroundings(options), options);
+  const items: PlanItem[] = [];
+  if (guest.owner.kind === 'domain') {
+    const resource = planner.identities.domainResource(guest.owner);
+    items.push({ role: 'domain', label: resource.label, verdict: 'lock', mode: 'exclusive', resource });
+  }
+  for (const disk of guest.disks) items.push(...(await planDisk(disk, planner)));
+  for (const lease of guest.leases) items.push(planLease(lease, planner));
+  sayFormatsUnknown(guest.disks, planner);
+  return {
+    owner: guest.owner,
+    ...mergeRequests(items),
+    notes: planner.notes,
+    ...(guest.onLockFailure === undefined ? {} : { onLockFailure: guest.onLockFailure }),
+  };
+}

@@ -1,0 +1,103 @@
+/** From items to requests: each identity once, in one mode, in the order in which everyone locks. */
+import type { LockRequest, Mode, PlanItem } from '../vocabulary.js';
+
+export interface MergedPlan {
+  /** The items, those refused that cannot be locked by one guest at once. */
+  readonly items: readonly PlanItem[];
+  readonly requests: readonly LockRequest[];
+}
+
+interface Use {
+  readonly index: number;
+  readonly item: PlanItem;
+  readonly mode: Mode;
+}
+
+/** How an item is called among others: `vda /a.img`, `/b.img below /a.qcow2`. */
+function nameOf({ role, label, target, of }: PlanItem): string {
+  if (role === 'base') return `${label} below ${of ?? 'it'}`;
+  if (role === 'ancestor') return `${label}, which ${of ?? 'it'} is a part of or stands on`;
+  if (target !== undefined) return `${target} ${label}`;
+  return role === 'disk' ? label : `${role} ${label}`;
+}
+
+/** The XML says each disk once, and each has a place or a target; arguments of a command can repeat themselves. */
+function fromXml({ target, place }: PlanItem): boolean {
+  return target !== undefined || place !== undefined;
+}
+
+/**
+ * What has to be alone with a disk that is written. Arguments of a command claim nothing against each other or
+ * against an XML: the owner is the same. One folder can be shared under several tags, one lease named several times.
+ */
+function claimOf({ item, index }: Use): string | undefined {
+  if (item.role === 'filesystem' || item.role === 'lease') return undefined;
+  // A file with the data of an image is that image's: of two images it cannot be.
+  if (item.of !== undefined) return `of ${item.of}`;
+  return fromXml(item) ? `item ${index}` : undefined;
+}
+
+/** The mode that all uses of one identity come to; undefined: no guest can have them at once. */
+function mergedMode(uses: readonly Use[]): Mode | undefined {
+  const [first, ...others] = uses;
+  if (first === undefined) return undefined;
+  const writers = uses.filter(({ mode }) => mode === 'exclusive');
+  if (writers.length === 0) return others.every(({ mode }) => mode === first.mode) ? first.mode : undefined;
+  const readers = uses.filter(({ mode }) => mode !== 'exclusive');
+  if (readers.length > 0) {
+    // An active commit writes into the base of the very disk, and the XML says that base as the mirror.
+    const commit =
+      writers.every(({ item }) => item.role === 'mirror') &&
+      readers.every(({ item }) => item.role === 'base');
+    return commit ? 'exclusive' : undefined;
+  }
+  return new Set(writers.map(claimOf).filter((claim) => claim !== undefined)).size > 1
+    ? undefined
+    : 'exclusive';
+}
+
+/** Enough to find them; a thousand names of one disk would help nobody. */
+const othersNamed = 5;
+
+function refused(use: Use, uses: readonly Use[]): PlanItem {
+  const others = uses.filter((other) => other !== use).slice(0, othersNamed);
+  const names = others.map(({ item, mode }) => `${nameOf(item)} (${mode})`).join(', ');
+  const reason = `asked for as ${use.mode}, and it is the same storage as ${names}`;
+  const remedy = uses.some(({ mode }) => mode === 'part')
+    ? 'A guest cannot have a device and a part of it at once: remove one of the two.'
+    : uses.some(({ item }) => item.role === 'base')
+      ? 'An image cannot be written and be the base of another: remove one of the two.'
+      : 'Remove one of the two, or make both <shareable/> or <readonly/>.';
+  return { ...use.item, verdict: 'refuse', code: 'SAME_DISK_TWICE', reason, remedy };
+}
+
+/** By code units, so that the order is the same on every host and in every language. */
+function byIdentity(a: LockRequest, b: LockRequest): number {
+  if (a.resource.identity === b.resource.identity) return 0;
+  return a.resource.identity < b.resource.identity ? -1 : 1;
+}
+
+/** Brings the uses of each identity together, and refuses what one guest cannot have twice. */
+export function mergeRequests(items: readonly PlanItem[]): MergedPlan {
+  const groups = new Map<string, Use[]>();
+  for (const [index, item] of items.entries()) {
+    const { verdict, mode, resource } = item;
+    if (verdict !== 'lock' || resource === undefined || mode === undefined || mode === 'peek') continue;
+    const use: Use = { index, item, mode };
+    const group = groups.get(resource.identity);
+    if (group === undefined) groups.set(resource.identity, [use]);
+    else group.push(use);
+  }
+  const merged = [...items];
+  const requests: LockRequest[] = [];
+  for (const uses of groups.values()) {
+    const mode = mergedMode(uses);
+    if (mode === undefined) {
+      for (const use of uses) merged[use.index] = refused(use, uses);
+      continue;
+    }
+    const resource = uses.find((use) => use.mode === mode)?.item.resource;
+    if (resource !== undefined) requests.push({ resource, mode });
+  }
+  return { items: merged, requests: requests.toSorted(byIdentity) };
+}

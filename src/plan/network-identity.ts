@@ -1,0 +1,64 @@
+/** The identity of storage that is reached without a file of this host. */
+import type { Resource, Source } from '../vocabulary.js';
+import type { Surroundings } from './surroundings.js';
+
+type NetworkSource = Extract<Source, { type: 'network' }>;
+type NvmeSource = Extract<Source, { type: 'nvme' }>;
+type NetworkIdentity = Pick<Resource, 'identity' | 'scope'>;
+
+/** Ports that go without saying, as libvirt documents them for each protocol. */
+const defaultPorts: Readonly<Record<string, readonly string[]>> = {
+  nbd: ['10809'],
+  rbd: ['6789', '3300'],
+  gluster: ['24007'],
+  iscsi: ['3260'],
+  sheepdog: ['7000'],
+  vxhs: ['9999'],
+  nfs: ['2049'],
+  ssh: ['22'],
+  http: ['80'],
+  https: ['443'],
+  ftp: ['21'],
+  ftps: ['990'],
+  tftp: ['69'],
+};
+
+const loopback = /^(localhost|127(\.\d+){3}|\[?::1\]?)(:\d+)?$/;
+
+/** A host without the port that goes without saying. A unix socket's path stays as it is. */
+function tidyHost(host: string, protocol: string): string {
+  if (host.startsWith('/')) return host;
+  const lower = host.toLowerCase();
+  const match = /^(\[[^\]]*\]|[^:]*):(\d+)$/.exec(lower);
+  const isDefault = defaultPorts[protocol]?.includes(match?.[2] ?? '') ?? false;
+  return isDefault ? (match?.[1] ?? lower) : lower;
+}
+
+/**
+ * `net:PROTOCOL:HOSTS:NAME`, hosts in lower case, sorted, without default ports. A socket of this host or its
+ * loopback address means another server on each host, so the host's id stands before it.
+ */
+export function networkIdentity(
+  source: NetworkSource,
+  { hostId, aliases }: Pick<Surroundings, 'hostId' | 'aliases'>,
+): NetworkIdentity {
+  const protocol = source.protocol.toLowerCase();
+  const tidy = source.hosts
+    .map((host) => tidyHost(host, protocol))
+    .map((host) => aliases.get(host) ?? host)
+    .toSorted();
+  const list = [...new Set(tidy)].join(',');
+  const hosts = aliases.get(list) ?? list;
+  const name = protocol === 'gluster' ? source.name.replace(/\/+/g, '/').replace(/^\//, '') : source.name;
+  // An iSCSI target's name is unique in the world (RFC 3720, 3.2.6), and it is reached through several portals.
+  if (protocol === 'iscsi') return { identity: `net:iscsi::${name}`, scope: 'cluster' };
+  const ours = hosts === list && tidy.some((host) => host.startsWith('/') || loopback.test(host));
+  return ours
+    ? { identity: `net:${protocol}:${hostId}:${hosts}:${name}`, scope: 'host' }
+    : { identity: `net:${protocol}:${hosts}:${name}`, scope: 'cluster' };
+}
+
+/** A namespace of an NVMe controller that the guest drives itself, by its PCI address on this host. */
+export function nvmeIdentity(source: NvmeSource, hostId: string): NetworkIdentity {
+  return { identity: `nvme:${hostId}:${source.address.toLowerCase()}:${source.namespace}`, scope: 'host' };
+}

@@ -1,0 +1,17 @@
+export interface PlanOptions {
+  /** What cannot be locked is skipped, and the plan says so, instead of being refused. */
+  readonly allowUnlocked?: boolean;
+  /**
+   * One name for storage that has several: what the mount table or the XML calls it (`nas-b:/images`, `nas-b`,
+   * `mon1,mon2`) to what it shall be called (`nas-a:/images`).
+   */
+  readonly aliases?: Readonly<Record<string, string>>;
+  /** Types of file systems, beside those of the table, that only this host can reach. */
+  readonly localFileSystems?: readonly string[];
+  /** Believe a qcow2 header where nobody said a format. Never where the format is said to be raw. */
+  readonly probeFormats?: boolean;
+  /** The program `qemu-img`: its name or path. */
+  readonly qemuImg?: string;
+  /** Instead of this host's machine-id. */
+  readonly hostId?: string;
+}
