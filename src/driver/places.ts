@@ -19,6 +19,8 @@ export interface Candidate {
 export interface PlaceOptions {
   /** Folders, separated by colons, instead of `$HOLDFAST_DRIVER_PATH`. */
   readonly path?: string;
+  /** The folder of Holdfast's own installation from which npm packages are resolved; found out if not given. */
+  readonly installation?: string;
 }
 
 const npmPrefix = 'holdfast-driver-';
@@ -28,7 +30,7 @@ const systemFolders = ['/usr/lib/holdfast/drivers', '/etc/holdfast/drivers'];
 export async function candidates(options: PlaceOptions, name?: string): Promise<Candidate[]> {
   const wanted = (candidate: Candidate): boolean => name === undefined || candidate.name === name;
   const found: Candidate[] = [];
-  for (const folder of moduleFolders()) found.push(...(await packagesIn(folder, name)));
+  for (const folder of moduleFolders(options)) found.push(...(await packagesIn(folder, name)));
   for (const folder of driverFolders(options)) found.push(...(await driversIn(folder)));
   return found.filter(wanted);
 }
@@ -53,9 +55,9 @@ export function driverFolders(options: PlaceOptions = {}): string[] {
  * The `node_modules` folders that Holdfast's own installation resolves from: those of its folder's ancestors.
  * Not `NODE_PATH`, not `$HOME/.node_modules`, not the current folder.
  */
-function moduleFolders(): string[] {
-  const here = dirname(fileURLToPath(import.meta.url));
-  const folders = createRequire(import.meta.url).resolve.paths(`${npmPrefix}x`) ?? [];
+function moduleFolders({ installation }: PlaceOptions): string[] {
+  const here = installation ?? dirname(fileURLToPath(import.meta.url));
+  const folders = createRequire(join(here, 'x.js')).resolve.paths(`${npmPrefix}x`) ?? [];
   return folders.filter(
     (folder) => basename(folder) === 'node_modules' && `${here}/`.startsWith(`${dirname(folder)}/`),
   );
