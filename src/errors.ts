@@ -139,6 +139,16 @@ export const errorCodes: Readonly<Record<ErrorCode, CodeEntry>> = {
     remedy: 'Run as the user who may write the disk; locking for writing needs write permission.',
   },
   CONFIG: { exit: 78, meaning: 'The configuration is wrong.', remedy: 'Mend the file at the line named.' },
+  COMMAND_NOT_EXECUTABLE: {
+    exit: 126,
+    meaning: 'The command is there but cannot be executed.',
+    remedy: 'Check its permissions; nothing is locked.',
+  },
+  COMMAND_NOT_FOUND: {
+    exit: 127,
+    meaning: 'There is no such command.',
+    remedy: 'Check its name and PATH; nothing is locked.',
+  },
   INTERNAL: { exit: 70, meaning: 'A bug in Holdfast.', remedy: 'Please report it with the text above.' },
 };
 

@@ -277,4 +277,6 @@ export type ErrorCode =
   | 'ENDED'
   | 'NOT_PERMITTED'
   | 'CONFIG'
+  | 'COMMAND_NOT_EXECUTABLE'
+  | 'COMMAND_NOT_FOUND'
   | 'INTERNAL';

@@ -1,6 +1,7 @@
 /** Replaces this process by a command (execve(2)): same pid, descriptors and locks go along. */
 import { accessSync, constants, statSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
+import { causeText, HoldfastError } from '../errors.js';
 import { errno, fcntlNumber, libcFunction, systemError } from './libc.js';
 import type { LaunchState } from './launch-state.js';
 import { setOpenFilesSoft } from './limits.js';
@@ -21,17 +22,7 @@ export function setInheritable(fd: number, inheritable: boolean): void {
   if (flags === -1 || fcntlNumber(fd, F_SETFD, wanted) === -1) throw systemError('fcntl');
 }
 
-/** Why a command cannot be started, with the status that shells give: 127 not found, 126 not executable. */
-export class CommandNotStarted extends Error {
-  override readonly name = 'CommandNotStarted';
-  readonly exitCode: 126 | 127;
-  constructor(exitCode: 126 | 127, message: string, cause?: unknown) {
-    super(message, { cause });
-    this.exitCode = exitCode;
-  }
-}
-
-/** The file that a command names: as it is if it has a slash, else the first executable one in PATH. Throws `CommandNotStarted`. */
+/** The file that a command names: as it is if it has a slash, else the first executable one in PATH. Throws `COMMAND_NOT_FOUND` or `COMMAND_NOT_EXECUTABLE`. */
 export function findCommand(command: string, path: string = process.env['PATH'] ?? '/usr/bin:/bin'): string {
   const candidates = command.includes('/')
     ? [command]
@@ -47,13 +38,16 @@ export function findCommand(command: string, path: string = process.env['PATH'] 
       if (code !== 'ENOENT' && code !== 'ENOTDIR') denied = error;
     }
   }
-  if (command === '' || denied === undefined)
-    throw new CommandNotStarted(127, `${command}: command not found`);
-  throw new CommandNotStarted(126, `${command}: cannot be executed`, denied);
+  if (command === '' || denied === undefined) {
+    throw new HoldfastError('COMMAND_NOT_FOUND', `${command}: command not found`);
+  }
+  throw new HoldfastError('COMMAND_NOT_EXECUTABLE', `${command}: cannot be executed: ${causeText(denied)}`, {
+    cause: denied,
+  });
 }
 
 /**
- * Becomes `file`. Returns only by throwing `CommandNotStarted`; then the descriptors are close-on-exec again.
+ * Becomes `file`. Returns only by throwing `COMMAND_NOT_FOUND` or `COMMAND_NOT_EXECUTABLE`; then the descriptors are close-on-exec again.
  * @param descriptors what the command inherits, besides 0, 1 and 2
  */
 export function becomeCommand(
@@ -72,7 +66,8 @@ export function becomeCommand(
     execv('/bin/sh', ['sh', file, ...argv.slice(1), null]);
   }
   for (const fd of descriptors) setInheritable(fd, false);
-  throw new CommandNotStarted(failure.code === 'ENOENT' ? 127 : 126, `${file}: ${failure.message}`, failure);
+  const code = failure.code === 'ENOENT' ? 'COMMAND_NOT_FOUND' : 'COMMAND_NOT_EXECUTABLE';
+  throw new HoldfastError(code, `${file} cannot be started: ${failure.message}`, { cause: failure });
 }
 
 function setInheritableIfOpen(fd: number): void {

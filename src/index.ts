@@ -1,0 +1,42 @@
+/** The public surface: re-exports, no logic. */
+export { openManager, type Manager, type ManagerOptions } from './manager/open-manager.js';
+export { lockDisks, lockDomain, plan, type CallOptions } from './manager/one-call.js';
+export type { CheckedPlan, ResourceState } from './manager/check-plan.js';
+export { readConfiguration, type Configuration } from './manager/configuration.js';
+export type { DiskInput, GuestInput, GuestParts, LibvirtDomain } from './manager/guest-input.js';
+export type { Hold } from './manager/hold.js';
+export type { ListedHold, ListedProcess } from './manager/list-holds.js';
+export type { LockOptions, Waiting } from './manager/lock-options.js';
+export { runInPlace } from './manager/run-in-place.js';
+export { superviseCommand, type SuperviseOptions } from './manager/supervise.js';
+export { findCommand } from './system/exec.js';
+export { takeLaunchState, type LaunchState } from './system/launch-state.js';
+export {
+  defineDriver,
+  type Driver,
+  type DriverAbout,
+  type DriverFactory,
+  type DriverSettings,
+  type Grant,
+  type Offer,
+} from './driver/contract.js';
+export type { FoundDriver, ListedDriver } from './driver/discovery.js';
+export { errorCodes, HoldfastError, isHoldfastError } from './errors.js';
+export { compatible, modes } from './vocabulary.js';
+export type {
+  AskedMode,
+  ErrorCode,
+  Holder,
+  LeaseDescription,
+  LockRequest,
+  Loss,
+  LossAction,
+  Mode,
+  Owner,
+  OwnerDescription,
+  Place,
+  Plan,
+  PlanItem,
+  Resource,
+  Role,
+} from './vocabulary.js';

@@ -1,0 +1,133 @@
+/**
+ * From a plan to grants: all or nothing, and what was granted is what was planned.
+ *
+ * Order: the plan; its refusals; uses without a lock; the locks; then, under the locks, whether every path
+ * still leads to what is locked and the chain is still the one that was planned. If not, everything is
+ * given back and the plan is made again.
+ */
+import { HoldfastError, isHoldfastError } from '../errors.js';
+import { planChanged, stillThere } from '../plan/make-plan.js';
+import type { LockRequest, Owner, Plan, PlanItem } from '../vocabulary.js';
+import type { Assignment, DriverChain, HeldGrant } from './driver-chain.js';
+import { refusal } from './explain-refusal.js';
+import { unlockedUses } from './unlocked-use.js';
+
+/** Each round means that an image was swapped in the moment between the plan and the lock. */
+const roundsMax = 5;
+
+export interface AcquiredPlan {
+  readonly plan: Plan;
+  readonly held: readonly HeldGrant[];
+  readonly notes: readonly string[];
+}
+
+export interface AcquireContext {
+  readonly chain: DriverChain;
+  readonly owner: Owner;
+  readonly makePlan: () => Promise<Plan>;
+  readonly allowUnlocked: boolean;
+  readonly signal: AbortSignal;
+  /** What the hold has already: neither asked for again nor in its own way. */
+  readonly already: readonly LockRequest[];
+}
+
+/** Throws what a plan refuses, `IN_USE` (the driver's, holders not yet looked for), `MOVED`, and what drivers throw. */
+export async function acquirePlan(context: AcquireContext): Promise<AcquiredPlan> {
+  for (let round = 1; ; round++) {
+    try {
+      return await acquireOnce(context);
+    } catch (error) {
+      if (!isHoldfastError(error, 'MOVED') || round === roundsMax) throw error;
+    }
+  }
+}
+
+async function acquireOnce(context: AcquireContext): Promise<AcquiredPlan> {
+  const { chain, owner, allowUnlocked, signal, already } = context;
+  const plan = await context.makePlan();
+  const refused = plan.items.find(({ verdict }) => verdict === 'refuse');
+  if (refused !== undefined) throw refusedItem(refused);
+  const wanted = withoutHeld(plan.requests, already);
+  const assignment = await chain.assign(wanted);
+  const notes = [...unlockableNotes(assignment, allowUnlocked), ...assignment.notes];
+  notes.push(...(await useNotes(wanted, allowUnlocked)));
+  const held = await chain.acquire(owner, assignment.shares, signal);
+  try {
+    await requireUnmoved(context, plan);
+  } catch (error) {
+    await chain.release(held);
+    throw error;
+  }
+  return { plan, held, notes: [...notes, ...held.flatMap(({ grant }) => grant.notes ?? [])] };
+}
+
+function withoutHeld(
+  requests: readonly LockRequest[],
+  already: readonly LockRequest[],
+): readonly LockRequest[] {
+  const held = new Map(already.map(({ resource, mode }) => [resource.identity, mode]));
+  return requests.filter(({ resource, mode }) => {
+    const before = held.get(resource.identity);
+    if (before === undefined || before === mode) return before === undefined;
+    throw new HoldfastError(
+      'SAME_DISK_TWICE',
+      `${resource.label} is held already, as ${before}, and cannot be held as ${mode} too`,
+      {
+        resource: resource.label,
+      },
+    );
+  });
+}
+
+function refusedItem({ code, label, reason, remedy, place }: PlanItem): HoldfastError {
+  return new HoldfastError(code ?? 'CANNOT_LOCK', `${label}: ${reason}`, {
+    resource: label,
+    ...(remedy === undefined ? {} : { remedy }),
+    ...(place === undefined ? {} : { place }),
+  });
+}
+
+function unlockableNotes({ unlockable }: Assignment, allowUnlocked: boolean): readonly string[] {
+  const first = unlockable[0];
+  if (first !== undefined && !allowUnlocked) {
+    const { label } = first.request.resource;
+    throw new HoldfastError('CANNOT_LOCK', `${label} cannot be locked: ${first.reason}`, {
+      resource: label,
+      ...(first.remedy === undefined ? {} : { remedy: first.remedy }),
+    });
+  }
+  return unlockable.map(({ request, reason }) => `NOT LOCKED: ${request.resource.label} (${reason})`);
+}
+
+async function useNotes(
+  requests: readonly LockRequest[],
+  allowUnlocked: boolean,
+): Promise<readonly string[]> {
+  const uses = await unlockedUses(requests);
+  const used = requests.filter(({ resource }) => uses.has(resource.identity));
+  const first = used[0];
+  if (first !== undefined && !allowUnlocked) throw refusal(first, uses.get(first.resource.identity) ?? []);
+  return used.map(({ resource }) => {
+    const through = (uses.get(resource.identity) ?? []).flatMap((holder) => holder.through);
+    return `IN USE ALL THE SAME: ${resource.label} (${through.join(', ')})`;
+  });
+}
+
+async function requireUnmoved({ makePlan }: AcquireContext, plan: Plan): Promise<void> {
+  const label = await movedLabel(plan, makePlan);
+  if (label !== undefined) {
+    throw new HoldfastError('MOVED', `${label} was changed between the plan and the lock`, {
+      resource: label,
+    });
+  }
+}
+
+async function movedLabel(plan: Plan, makePlan: () => Promise<Plan>): Promise<string | undefined> {
+  for (const request of plan.requests) {
+    if ((await stillThere(request)) === 'moved') return request.resource.label;
+  }
+  // Only a chain can change while every path leads where it did: `qemu-img rebase` writes another base into a header.
+  const overlay = plan.items.find(({ role }) => role === 'base');
+  if (overlay !== undefined && planChanged(plan, await makePlan())) return overlay.of ?? overlay.label;
+  return undefined;
+}

@@ -1,0 +1,97 @@
+/** Would a plan be granted now? Looks, and takes nothing. */
+import type { ErrorCode, Holder, LockRequest, Plan } from '../vocabulary.js';
+import type { Assignment, DriverChain } from './driver-chain.js';
+import { conflictingHolders, holdersOf } from './explain-refusal.js';
+import type { LiveRecord } from './hold-record.js';
+import { unlockedUses } from './unlocked-use.js';
+
+/** How it stands with one resource of a plan at this moment. */
+export interface ResourceState {
+  readonly identity: string;
+  /** Whether it would be granted now. */
+  readonly free: boolean;
+  /** Why not, beside the holders. */
+  readonly reason?: string;
+  readonly code?: ErrorCode;
+  readonly remedy?: string;
+  readonly holders: readonly Holder[];
+}
+
+/** A plan, and whether it would be granted now. */
+export interface CheckedPlan extends Plan {
+  /** False if something is refused, or in use. */
+  readonly granted: boolean;
+  readonly drivers: readonly string[];
+  /** One for each of `requests`, in that order. */
+  readonly states: readonly ResourceState[];
+}
+
+export async function checkPlan(
+  plan: Plan,
+  chain: DriverChain,
+  records: readonly LiveRecord[],
+  allowUnlocked: boolean,
+): Promise<CheckedPlan> {
+  const assignment = await chain.assign(plan.requests);
+  const uses = await unlockedUses(plan.requests);
+  const states: ResourceState[] = [];
+  for (const request of plan.requests) {
+    states.push(
+      await stateOf(request, assignment, uses.get(request.resource.identity), records, allowUnlocked),
+    );
+  }
+  return {
+    ...plan,
+    notes: [...plan.notes, ...assignment.notes],
+    granted: plan.items.every(({ verdict }) => verdict !== 'refuse') && states.every(({ free }) => free),
+    drivers: assignment.shares.map(({ about }) => about.name),
+    states,
+  };
+}
+
+async function stateOf(
+  request: LockRequest,
+  { shares, unlockable }: Assignment,
+  unlocked: readonly Holder[] | undefined,
+  records: readonly LiveRecord[],
+  allowUnlocked: boolean,
+): Promise<ResourceState> {
+  const { identity } = request.resource;
+  const cannot = unlockable.find((candidate) => candidate.request === request);
+  if (cannot !== undefined) {
+    const { reason, remedy } = cannot;
+    return {
+      identity,
+      free: allowUnlocked,
+      reason,
+      code: 'CANNOT_LOCK',
+      ...(remedy === undefined ? {} : { remedy }),
+      holders: [],
+    };
+  }
+  const inTheWay: Holder[] = [];
+  for (const { driver, requests } of shares) {
+    const own = requests.find(({ resource }) => resource.identity === identity);
+    if (own === undefined) continue;
+    const probed = driver.probe === undefined ? undefined : (await driver.probe([own]))[0];
+    inTheWay.push(
+      ...(probed === undefined ? await conflictingHolders(driver, own) : probed.free ? [] : probed.holders),
+    );
+  }
+  if (inTheWay.length > 0) {
+    return {
+      identity,
+      free: false,
+      code: 'IN_USE',
+      holders: await holdersOf(request.resource, inTheWay, records),
+    };
+  }
+  if (unlocked === undefined) return { identity, free: true, holders: [] };
+  return {
+    identity,
+    free: allowUnlocked,
+    code: 'IN_USE',
+    reason: 'it is in use without a lock',
+    holders: unlocked,
+  };
+}

@@ -1,0 +1,90 @@
+/** What a caller may give for a guest, and the one description that is made of it. */
+import {
+  combineGuests,
+  dumpDomain,
+  parseDiskArgument,
+  parseLeaseArgument,
+  readDomainXml,
+  readDomainXmlFile,
+  resolveVolumes,
+} from '../input/read-input.js';
+import { HoldfastError } from '../errors.js';
+import type { AskedMode, DiskDescription, GuestDescription, LeaseDescription } from '../vocabulary.js';
+
+/** A domain that libvirt knows. */
+export interface LibvirtDomain {
+  /** `qemu:///system`; without it, libvirt's own default. */
+  readonly connect?: string;
+  /** Name or uuid. */
+  readonly name: string;
+}
+
+/** A disk by its path. */
+export interface DiskInput {
+  /** Absolute, or relative to the current folder. */
+  readonly path: string;
+  /** Default: `exclusive`. */
+  readonly mode?: AskedMode;
+  /** `raw`, `qcow2`, ...; without it, nothing is assumed and no chain is looked for. */
+  readonly format?: string;
+}
+
+/** Any of these, together. */
+export interface GuestParts {
+  /** A domain's XML. */
+  readonly xml?: string;
+  /** The file that `xml` came from, for messages. */
+  readonly xmlFile?: string;
+  /** A file with a domain's XML; `-` is standard input. */
+  readonly file?: string;
+  readonly domain?: LibvirtDomain;
+  /** A string is `PATH[:exclusive|shared|read|peek]`, as for `--disk`. */
+  readonly disks?: readonly (string | DiskInput)[];
+  /** A string is `LOCKSPACE:KEY[:PATH[:OFFSET]]`, as for `--lease`. */
+  readonly leases?: readonly (string | LeaseDescription)[];
+  /** Who asks, where there is no domain. */
+  readonly name?: string;
+  /** Who asks, where the caller knows more than its name. */
+  readonly owner?: { readonly uuid: string; readonly name: string; readonly id?: number };
+}
+
+/** A domain's XML, a domain that libvirt knows, or parts. */
+export type GuestInput = string | LibvirtDomain | GuestParts;
+
+const isDomain = (input: LibvirtDomain | GuestParts): input is LibvirtDomain =>
+  typeof input.name === 'string' &&
+  !['xml', 'file', 'domain', 'disks', 'leases', 'owner'].some((key) => key in input);
+
+/** The description of a guest. Throws what `input/` throws, and `USAGE` if there is nothing in it. */
+export async function describeGuest(input: GuestInput, signal?: AbortSignal): Promise<GuestDescription> {
+  if (typeof input === 'string') return describeGuest({ xml: input }, signal);
+  if (isDomain(input)) return describeGuest({ domain: input }, signal);
+  const { xml, domain, disks = [], leases = [], name, owner } = input;
+  const guests: GuestDescription[] = [];
+  if (xml !== undefined)
+    guests.push(readDomainXml(xml, input.xmlFile === undefined ? {} : { file: input.xmlFile }));
+  if (input.file !== undefined) guests.push(await readDomainXmlFile(input.file));
+  if (domain !== undefined) {
+    const dumped = await dumpDomain(domain, signal === undefined ? {} : { signal });
+    guests.push(readDomainXml(dumped, { file: `domain ${domain.name}` }));
+  }
+  if (guests.length + disks.length + leases.length === 0) {
+    throw new HoldfastError('USAGE', 'there is nothing to lock: no XML, no domain, no disk, no lease');
+  }
+  const combined = combineGuests({
+    xml: guests,
+    disks: disks.map(describeDisk),
+    leases: leases.map((lease) => (typeof lease === 'string' ? parseLeaseArgument(lease) : lease)),
+    ...(name === undefined ? {} : { name }),
+  });
+  const described =
+    owner === undefined ? combined : { ...combined, owner: { kind: 'domain' as const, ...owner } };
+  return resolveVolumes(described, domain?.connect === undefined ? {} : { connect: domain.connect });
+}
+
+function describeDisk(disk: string | DiskInput): DiskDescription {
+  if (typeof disk === 'string') return parseDiskArgument(disk);
+  const { path, mode = 'exclusive', format } = disk;
+  // Through the one reader of disk arguments; a mode is always written, so a colon in the path is no danger.
+  return parseDiskArgument(`${path}:${mode}${format === undefined ? '' : `:format=${format}`}`);
+}

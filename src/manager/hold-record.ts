@@ -1,0 +1,181 @@
+/**
+ * The record of a hold: who, what, since when, by which drivers.
+ *
+ * Invariant: a record is believed only while its own file is locked. The descriptor of that lock goes to the
+ * command along with the locks themselves, so it is there as long as any process keeps them, whatever became
+ * of the process that wrote the record. A record becomes visible (by rename) only after it is locked, and
+ * is removed only under a write lock of the remover's.
+ */
+import { randomBytes } from 'node:crypto';
+import {
+  closeSync,
+  constants,
+  fstatSync,
+  lstatSync,
+  openSync,
+  readSync,
+  readdirSync,
+  renameSync,
+  unlinkSync,
+  writeSync,
+  ftruncateSync,
+} from 'node:fs';
+import { join } from 'node:path';
+import { testLock, tryLock } from '../system/ofd-lock.js';
+import { inodeOf } from '../system/inode.js';
+import type { Inode, LockRequest, Owner } from '../vocabulary.js';
+
+/** What the file says. Fields are added, never changed; a reader ignores those it does not know. */
+export interface HoldRecord {
+  readonly version: 1;
+  readonly id: string;
+  readonly owner: Owner;
+  /** The command and its arguments, where there is one. */
+  readonly command?: readonly string[];
+  /** ISO 8601, UTC. */
+  readonly since: string;
+  readonly drivers: readonly string[];
+  readonly requests: readonly LockRequest[];
+  /** Fencing tokens by identity. */
+  readonly tokens: Readonly<Record<string, string>>;
+}
+
+/** A record on disk whose lock this process has. */
+export interface WrittenRecord {
+  readonly id: string;
+  readonly path: string;
+  /** Keeps the record alive for whoever inherits it. */
+  readonly fd: number;
+}
+
+/** A record that some process keeps alive. */
+export interface LiveRecord {
+  readonly record: HoldRecord;
+  readonly path: string;
+  readonly inode: Inode;
+}
+
+const { O_RDWR, O_RDONLY, O_CREAT, O_EXCL, O_NOFOLLOW, O_NONBLOCK } = constants;
+const suffix = '.json';
+
+/** 4,096 disks with long paths are some 4 MiB; more is no record of ours. */
+const recordBytesMax = 64 * 1024 * 1024;
+
+/** A tidier that takes a new file for a dead one is beaten by trying again. */
+const writeRetriesMax = 20;
+
+export function newHoldId(): string {
+  return randomBytes(6).toString('hex');
+}
+
+/** Writes a record into `directory`, which exists. Throws the system's error. */
+export function writeRecord(directory: string, record: HoldRecord): WrittenRecord {
+  const path = join(directory, record.id + suffix);
+  const hidden = join(directory, `.${record.id}`);
+  for (let round = 0; ; round++) {
+    const fd = openSync(hidden, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, 0o600);
+    try {
+      if (!tryLock(fd, 'write', 0)) throw new Error('it is being tidied away');
+      writeSync(fd, JSON.stringify(record));
+      renameSync(hidden, path);
+      return { id: record.id, path, fd };
+    } catch (error) {
+      closeSync(fd);
+      removeQuietly(hidden);
+      if (round >= writeRetriesMax) throw error;
+    }
+  }
+}
+
+/** Replaces what a record says, in place: its lock is on this file. */
+export function rewriteRecord({ fd }: WrittenRecord, record: HoldRecord): void {
+  const text = Buffer.from(JSON.stringify(record));
+  writeSync(fd, text, 0, text.length, 0);
+  ftruncateSync(fd, text.length);
+}
+
+/** Closes the own descriptor of a record, and removes it unless a child keeps it alive. */
+export function leaveRecord({ fd, path }: WrittenRecord): void {
+  closeSync(fd);
+  removeIfDead(path);
+}
+
+/** All records that some process keeps alive; dead ones are removed and given to `died`. */
+export function readLiveRecords(directory: string, died?: (record: HoldRecord) => void): LiveRecord[] {
+  let names: string[];
+  try {
+    names = readdirSync(directory);
+  } catch {
+    return []; // Nobody ever held anything here.
+  }
+  return names.flatMap((name) => {
+    const path = join(directory, name);
+    const live = name.endsWith(suffix) ? readIfLive(path) : undefined;
+    if (live !== undefined) return [live];
+    const dead = removeIfDead(path);
+    if (dead !== undefined) died?.(dead);
+    return [];
+  });
+}
+
+function readIfLive(path: string): LiveRecord | undefined {
+  return withFile(path, O_RDONLY, (fd) => {
+    if (testLock(fd, 'write', 0) === undefined) return undefined;
+    const record = parseRecord(fd);
+    return record === undefined
+      ? undefined
+      : { record, path, inode: inodeOf(fstatSync(fd, { bigint: true })) };
+  });
+}
+
+/** Removes a record that nobody keeps alive, and tells what it said. */
+function removeIfDead(path: string): HoldRecord | undefined {
+  return withFile(path, O_RDWR, (fd) => {
+    if (!tryLock(fd, 'write', 0)) return undefined;
+    const named = lstatSync(path, { bigint: true, throwIfNoEntry: false });
+    const open = fstatSync(fd, { bigint: true });
+    if (named?.ino !== open.ino || named.dev !== open.dev) return undefined;
+    unlinkSync(path);
+    return parseRecord(fd);
+  });
+}
+
+function withFile<Result>(path: string, flags: number, use: (fd: number) => Result): Result | undefined {
+  let fd: number;
+  try {
+    fd = openSync(path, flags | O_NOFOLLOW | O_NONBLOCK);
+  } catch {
+    return undefined; // Removed meanwhile, or another user's.
+  }
+  try {
+    return fstatSync(fd).isFile() ? use(fd) : undefined;
+  } finally {
+    closeSync(fd);
+  }
+}
+
+/** A record that is being rewritten can be torn; a few looks later it is whole. */
+const parseRoundsMax = 5;
+
+function parseRecord(fd: number): HoldRecord | undefined {
+  for (let round = 0; round < parseRoundsMax; round++) {
+    const size = Math.min(fstatSync(fd).size, recordBytesMax);
+    const text = Buffer.alloc(size);
+    readSync(fd, text, 0, size, 0);
+    try {
+      const value = JSON.parse(text.toString('utf8')) as HoldRecord;
+      return value.version === 1 && Array.isArray(value.requests) ? value : undefined;
+    } catch {
+      continue;
+    }
+  }
+  return undefined;
+}
+
+function removeQuietly(path: string): void {
+  try {
+    unlinkSync(path);
+  } catch {
+    // Removed by who tidied it.
+  }
+}

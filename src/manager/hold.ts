@@ -1,0 +1,274 @@
+/** A hold: a plan that was granted, until it ends. */
+import { spawn, type ChildProcess, type SpawnOptions } from 'node:child_process';
+import { HoldfastError } from '../errors.js';
+import type { LockRequest, Loss, Owner, Plan } from '../vocabulary.js';
+import type { HeldGrant } from './driver-chain.js';
+import type { GuestInput } from './guest-input.js';
+import type { LockOptions } from './lock-options.js';
+
+/**
+ * held -> released        release(): done; the locks are given back
+ *      -> abandoned       abandon(): state unknown; nothing is given back on purpose
+ *      -> handed over     handOver(): the started commands have it now
+ * A loss does not end a hold: what is left of it still has to be given back.
+ */
+type State = 'held' | 'released' | 'abandoned' | 'handed over';
+
+/** What the manager does for its holds. */
+export interface HoldKeeper {
+  extend(hold: HoldContents, input: GuestInput, options: LockOptions): Promise<HoldContents>;
+  shrink(hold: HoldContents, identities: readonly string[]): Promise<HoldContents>;
+  /** Gives the locks back, or (`keep`) only lets go of the record and the descriptors of this process. */
+  end(hold: HoldContents, how: Exclude<State, 'held'>): Promise<void>;
+}
+
+export interface HoldContents {
+  readonly id: string;
+  readonly owner: Owner;
+  readonly since: string;
+  readonly plan: Plan;
+  readonly held: readonly HeldGrant[];
+  /** Keeps the record alive for whoever inherits it. */
+  readonly recordDescriptor: number;
+  readonly notes: readonly string[];
+}
+
+export class Hold {
+  #state: State = 'held';
+  #contents: HoldContents;
+  #ending: Promise<void> | undefined;
+  #afterEnd: (() => Promise<void>) | undefined;
+  readonly #keeper: HoldKeeper;
+  readonly #lost = new AbortController();
+  /** Running commands, with the number of extensions that there had been when each was started. */
+  readonly #children = new Map<ChildProcess, number>();
+  #extensions = 0;
+  /** Changes come one after another: an extension that is granted while the hold ends is given back with it. */
+  #changing: Promise<unknown> = Promise.resolve();
+  readonly #noMoreChanges = new AbortController();
+  readonly #watched = new WeakSet<Promise<Loss>>();
+
+  /** Made by `manager.lock`. */
+  constructor(contents: HoldContents, keeper: HoldKeeper) {
+    this.#contents = contents;
+    this.#keeper = keeper;
+    this.#watchLosses();
+  }
+
+  /** 12 hexadecimal digits: the name of its record. */
+  get id(): string {
+    return this.#contents.id;
+  }
+
+  get owner(): Owner {
+    return this.#contents.owner;
+  }
+
+  /** ISO 8601, UTC. */
+  get since(): string {
+    return this.#contents.since;
+  }
+
+  /** The plan that was granted. */
+  get plan(): Plan {
+    return this.#contents.plan;
+  }
+
+  /** What is locked, in which mode. */
+  get requests(): readonly LockRequest[] {
+    return this.#contents.plan.requests;
+  }
+
+  /** What the user should know (`libvirt's settings could not be seen`). */
+  get notes(): readonly string[] {
+    return this.#contents.notes;
+  }
+
+  /** Aborted with a `LOST` error as its reason at the moment after which the hold cannot be guaranteed. */
+  get signal(): AbortSignal {
+    return this.#lost.signal;
+  }
+
+  /** Fencing tokens by identity, of those drivers that have them. */
+  get tokens(): Readonly<Record<string, string>> {
+    return Object.assign({}, ...this.#contents.held.map(({ grant }) => grant.tokens)) as Record<
+      string,
+      string
+    >;
+  }
+
+  /** What a command inherits to keep the locks; `spawn` passes them on. */
+  get descriptors(): readonly number[] {
+    return [
+      ...this.#contents.held.flatMap(({ grant }) => grant.descriptors),
+      this.#contents.recordDescriptor,
+    ];
+  }
+
+  /** Whether some driver needs this process to stay beside the command. */
+  get needsSupervision(): boolean {
+    return this.#contents.held.some(({ about }) => about.supervise);
+  }
+
+  get state(): State {
+    return this.#state;
+  }
+
+  /**
+   * Starts a command that inherits the locks: they last until both the hold has ended and the command (with
+   * all that inherited from it) is gone. `options.stdio` may say what 0, 1 and 2 are, as for
+   * `child_process.spawn`; the locks follow from 3 on. Throws `ENDED` or `LOST`.
+   */
+  spawn(command: string, args: readonly string[] = [], options: SpawnOptions = {}): ChildProcess {
+    this.#requireHeld('start a command');
+    this.signal.throwIfAborted();
+    const stdio = Array.isArray(options.stdio)
+      ? options.stdio
+      : Array.from({ length: 3 }, () => options.stdio ?? 'pipe');
+    const child = spawn(command, args, {
+      ...options,
+      env: { ...(options.env ?? process.env), HOLDFAST_HOLD: this.id },
+      stdio: [...stdio, ...this.descriptors] as SpawnOptions['stdio'] & unknown[],
+    });
+    this.#children.set(child, this.#extensions);
+    const forget = (): void => void this.#children.delete(child);
+    child.once('exit', forget);
+    child.once('error', forget);
+    return child;
+  }
+
+  /**
+   * Adds disks or leases to a running guest: all of them or none. Commands that run already do not inherit
+   * them: they last as long as this hold. Throws what `lock` throws.
+   */
+  extend(input: GuestInput, options: LockOptions = {}): Promise<void> {
+    return this.#change('extend', async () => {
+      this.signal.throwIfAborted();
+      const signals = [this.#noMoreChanges.signal, ...(options.signal === undefined ? [] : [options.signal])];
+      this.#contents = await this.#keeper.extend(this.#contents, input, {
+        ...options,
+        signal: AbortSignal.any(signals),
+      });
+      this.#extensions++;
+      this.#watchLosses();
+    });
+  }
+
+  /** Gives back some disks: by path as it was written, target (`vdb`) or identity. Throws `USAGE` for one that it does not have. */
+  shrink(names: readonly string[]): Promise<void> {
+    return this.#change('shrink', async () => {
+      const identities = names.map((name) => this.#identityOf(name));
+      this.#contents = await this.#keeper.shrink(this.#contents, identities);
+    });
+  }
+
+  #change(wish: string, work: () => Promise<void>): Promise<void> {
+    const changed = this.#changing.then(() => {
+      this.#requireHeld(wish);
+      return work();
+    });
+    this.#changing = changed.catch(() => undefined);
+    return changed;
+  }
+
+  #identityOf(name: string): string {
+    const item = this.plan.items.find(
+      ({ label, target, resource }) =>
+        resource !== undefined && [label, target, resource.identity].includes(name),
+    );
+    const held = this.requests.find(
+      ({ resource }) => resource.identity === (item?.resource?.identity ?? name),
+    );
+    if (held !== undefined) return held.resource.identity;
+    throw new HoldfastError('USAGE', `hold ${this.id} has no '${name}'`, {
+      remedy: `It has ${this.requests.map(({ resource }) => resource.label).join(', ')}.`,
+    });
+  }
+
+  /** Done: gives the locks back. A command that inherited them keeps them until it ends. Twice is no error. */
+  release(): Promise<void> {
+    return this.#end('released');
+  }
+
+  /**
+   * The state of the guest is unknown: nothing is given back on purpose, nothing is renewed; what happens to
+   * the locks is what the driver says of a holder that vanished. `signal` is aborted.
+   */
+  abandon(): Promise<void> {
+    this.#lose({
+      reason: 'the hold was abandoned',
+      resources: this.requests.map(({ resource }) => resource.label),
+    });
+    return this.#end('abandoned');
+  }
+
+  /**
+   * It is someone else's now: the commands that `spawn` started keep the locks, and this process lets go of
+   * them without a gap. Throws `USAGE` if none of them runs, `UNSUPPORTED` if a driver's locks are not in descriptors.
+   */
+  async handOver(): Promise<void> {
+    this.#requireHeld('hand over');
+    if (![...this.#children.values()].includes(this.#extensions)) {
+      throw new HoldfastError(
+        'USAGE',
+        `hold ${this.id} cannot be handed over: no running command has all of its locks`,
+        {
+          remedy: 'Start one with spawn, or give the locks back with release.',
+        },
+      );
+    }
+    const without = this.#contents.held.find(
+      ({ grant }) => grant.requests.length > 0 && grant.descriptors.length === 0,
+    );
+    if (without !== undefined) {
+      throw new HoldfastError(
+        'UNSUPPORTED',
+        `the locks of driver ${without.about.name} cannot be handed over to a command`,
+      );
+    }
+    await this.#end('handed over');
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#state === 'held') await this.release();
+  }
+
+  /** The one door through which the state changes. */
+  #end(how: Exclude<State, 'held'>): Promise<void> {
+    if (this.#state === 'held') {
+      this.#state = how;
+      this.#noMoreChanges.abort(new HoldfastError('ENDED', `hold ${this.id} was ${how}`));
+      this.#ending = this.#changing
+        .then(() => this.#keeper.end(this.#contents, how))
+        .finally(() => this.#afterEnd?.());
+    }
+    return this.#ending ?? Promise.resolve();
+  }
+
+  /** Called once, after the hold has ended in whatever way: what exists for this hold alone ends with it. */
+  whenEnded(after: () => Promise<void>): void {
+    this.#afterEnd = after;
+  }
+
+  #requireHeld(wish: string): void {
+    if (this.#state === 'held') return;
+    throw new HoldfastError('ENDED', `cannot ${wish}: hold ${this.id} was ${this.#state} already`);
+  }
+
+  #watchLosses(): void {
+    for (const { grant } of this.#contents.held) {
+      if (grant.lost === undefined || this.#watched.has(grant.lost)) continue;
+      this.#watched.add(grant.lost);
+      void grant.lost.then((loss) => this.#state === 'held' && this.#lose(loss));
+    }
+  }
+
+  #lose({ reason, resources, cause }: Loss): void {
+    this.#lost.abort(
+      new HoldfastError('LOST', `${resources.join(', ')}: ${reason}`, {
+        ...(resources[0] === undefined ? {} : { resource: resources[0] }),
+        ...(cause === undefined ? {} : { cause }),
+      }),
+    );
+  }
+}

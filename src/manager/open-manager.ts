@@ -1,0 +1,347 @@
+/** The manager: from what a caller gives to a hold, with the drivers that were chosen. */
+import { join } from 'node:path';
+import type { Driver, DriverFactory, DriverSettings } from '../driver/contract.js';
+import { findDriver, listDrivers, type ListedDriver } from '../driver/discovery.js';
+import { HoldfastError, isHoldfastError } from '../errors.js';
+import { makePlan } from '../plan/make-plan.js';
+import type { PlanOptions } from '../plan/plan-options.js';
+import { privateDirectory, runtimeDirectory } from '../system/runtime-directory.js';
+import type { GuestDescription, LockRequest, Plan } from '../vocabulary.js';
+import { acquirePlan, type AcquiredPlan } from './acquire-plan.js';
+import { checkPlan, type CheckedPlan } from './check-plan.js';
+import { readConfiguration, type Configuration } from './configuration.js';
+import { DriverChain, type HeldGrant } from './driver-chain.js';
+import { explainRefusal } from './explain-refusal.js';
+import { describeGuest, type GuestInput } from './guest-input.js';
+import { Hold, type HoldContents, type HoldKeeper } from './hold.js';
+import {
+  leaveRecord,
+  newHoldId,
+  readLiveRecords,
+  rewriteRecord,
+  writeRecord,
+  type HoldRecord,
+  type LiveRecord,
+  type WrittenRecord,
+} from './hold-record.js';
+import { listHolds, type ListedHold } from './list-holds.js';
+import type { LockOptions } from './lock-options.js';
+import { ownerHere } from './owner.js';
+import { waitFor } from './wait-for.js';
+
+export interface ManagerOptions {
+  /** One driver or an ordered list, by name or as what `defineDriver` gave. Default: the configuration's, else `fcntl`. */
+  readonly driver?: string | DriverFactory | readonly (string | DriverFactory)[];
+  /** Settings by driver name; they win over the configuration's. */
+  readonly settings?: Readonly<Record<string, DriverSettings>>;
+  /** A configuration file instead of the usual ones; false: none at all. */
+  readonly configuration?: string | false;
+  /** Folders for drivers, separated by colons, instead of `$HOLDFAST_DRIVER_PATH`. */
+  readonly driverPath?: string;
+  /** QEMU's own lock bytes: tested (default), held as well for commands that are not QEMU, or left alone. */
+  readonly qemuLock?: 'check' | 'hold' | 'off';
+}
+
+export class Manager {
+  readonly #options: ManagerOptions;
+  #configuration: Promise<Configuration> | undefined;
+  #chain: Promise<DriverChain> | undefined;
+  readonly #holds = new Map<string, { hold: Hold; record: WrittenRecord }>();
+  readonly #closing = new AbortController();
+
+  constructor(options: ManagerOptions) {
+    this.#options = options;
+  }
+
+  /** The configuration in force. Throws `CONFIG`. */
+  configuration(): Promise<Configuration> {
+    return (this.#configuration ??= this.#readConfiguration());
+  }
+
+  #readConfiguration(): Promise<Configuration> {
+    const { configuration } = this.#options;
+    if (configuration === false) return Promise.resolve({ files: [] });
+    return readConfiguration(configuration === undefined ? {} : { file: configuration });
+  }
+
+  #drivers(): Promise<DriverChain> {
+    return (this.#chain ??= this.#openChain());
+  }
+
+  async #openChain(): Promise<DriverChain> {
+    const { driver, settings = {}, driverPath } = this.#options;
+    const configuration = await this.configuration();
+    const selection = driver ?? configuration.drivers ?? ['fcntl'];
+    const list = typeof selection === 'string' || 'about' in selection ? [selection] : selection;
+    if (list.length === 0) throw new HoldfastError('USAGE', 'the list of drivers is empty');
+    const merged: Record<string, DriverSettings> = { ...configuration.driverSettings };
+    for (const [name, own] of Object.entries(settings)) merged[name] = { ...merged[name], ...own };
+    const qemuLock = this.#options.qemuLock ?? configuration.qemuLock;
+    if (qemuLock !== undefined) merged['fcntl'] = { ...merged['fcntl'], qemu_lock: qemuLock };
+    return new DriverChain(list, merged, driverPath);
+  }
+
+  async #planOptions(allowUnlocked: boolean): Promise<PlanOptions> {
+    const { aliases, localFileSystems } = await this.configuration();
+    return {
+      allowUnlocked,
+      ...(aliases === undefined ? {} : { aliases }),
+      ...(localFileSystems === undefined ? {} : { localFileSystems }),
+    };
+  }
+
+  async #allowUnlocked(options: LockOptions): Promise<boolean> {
+    return options.allowUnlocked ?? (await this.configuration()).allowUnlocked ?? false;
+  }
+
+  /** The verdict on everything a guest uses, and whether it would be granted now. Takes nothing. */
+  async plan(input: GuestInput, options: LockOptions = {}): Promise<CheckedPlan> {
+    this.#requireOpen();
+    const allowUnlocked = await this.#allowUnlocked(options);
+    const guest = await describeGuest(input, options.signal);
+    const plan = await makePlan(guest, await this.#planOptions(allowUnlocked));
+    return checkPlan(plan, await this.#drivers(), this.#records(), allowUnlocked);
+  }
+
+  /**
+   * Locks everything a guest uses, all or nothing.
+   * Throws `IN_USE` with the holders, `TIMEOUT`, `ABORTED`, and whatever is wrong with the input or a driver.
+   */
+  async lock(input: GuestInput, options: LockOptions = {}): Promise<Hold> {
+    this.#requireOpen();
+    const guest = await describeGuest(input, options.signal);
+    const acquired = await this.#acquire(guest, options, []);
+    return this.#keep(acquired, guest, options);
+  }
+
+  async #acquire(
+    guest: GuestDescription,
+    options: LockOptions,
+    already: readonly LockRequest[],
+  ): Promise<AcquiredPlan> {
+    const { waitMs } = await this.configuration();
+    const allowUnlocked = await this.#allowUnlocked(options);
+    const planOptions = await this.#planOptions(allowUnlocked);
+    const chain = await this.#drivers();
+    const signal =
+      options.signal === undefined
+        ? this.#closing.signal
+        : AbortSignal.any([options.signal, this.#closing.signal]);
+    let plan: Plan | undefined;
+    const context = {
+      chain,
+      owner: ownerHere(guest.owner),
+      makePlan: async () => (plan = await makePlan(guest, planOptions)),
+      allowUnlocked,
+      signal,
+      already,
+    };
+    const attempt = async (explain: boolean): Promise<AcquiredPlan> => {
+      try {
+        return await acquirePlan(context);
+      } catch (error) {
+        if (!explain || plan === undefined || !isHoldfastError(error, 'IN_USE')) throw error;
+        throw await explainRefusal(error, plan.requests, this.#records());
+      }
+    };
+    return waitFor(attempt, { ...options, wait: options.wait ?? waitMs ?? false }, signal);
+  }
+
+  async #keep(
+    { plan, held, notes }: AcquiredPlan,
+    guest: GuestDescription,
+    options: LockOptions,
+  ): Promise<Hold> {
+    const contents = {
+      id: newHoldId(),
+      owner: ownerHere(guest.owner),
+      since: new Date().toISOString(),
+      plan,
+      held,
+      notes: [...plan.notes, ...notes],
+    };
+    try {
+      const record = writeRecord(privateDirectory(holdsDirectory()), recordOf(contents, options.command));
+      const hold = new Hold(
+        { ...contents, recordDescriptor: record.fd },
+        this.#keeper(guest, record, options.command),
+      );
+      this.#holds.set(hold.id, { hold, record });
+      return hold;
+    } catch (error) {
+      await (await this.#drivers()).release(held);
+      throw error;
+    }
+  }
+
+  #keeper(
+    guest: GuestDescription,
+    record: WrittenRecord,
+    command: readonly string[] | undefined,
+  ): HoldKeeper {
+    const rewritten = (contents: HoldContents): HoldContents => {
+      rewriteRecord(record, recordOf(contents, command));
+      return contents;
+    };
+    return {
+      extend: async (contents, input, options) => {
+        const added = { ...(await describeGuest(input, options.signal)), owner: guest.owner };
+        const { plan, held, notes } = await this.#acquire(added, options, contents.plan.requests);
+        return rewritten({
+          ...contents,
+          plan: joinPlans(contents.plan, plan),
+          held: [...contents.held, ...held],
+          notes: [...contents.notes, ...plan.notes, ...notes],
+        });
+      },
+      shrink: async (contents, identities) => {
+        const held = await shrinkGrants(contents.held, identities);
+        const stays = (identity: string | undefined): boolean =>
+          identity === undefined || !identities.includes(identity);
+        const plan = {
+          ...contents.plan,
+          items: contents.plan.items.filter(({ resource }) => stays(resource?.identity)),
+          requests: contents.plan.requests.filter(({ resource }) => stays(resource.identity)),
+        };
+        return rewritten({ ...contents, held, plan });
+      },
+      end: async (contents, how) => {
+        this.#holds.delete(contents.id);
+        try {
+          if (how !== 'abandoned') await (await this.#drivers()).release(contents.held);
+        } finally {
+          if (how !== 'abandoned') leaveRecord(record);
+        }
+      },
+    };
+  }
+
+  /** The holds of this user on this host that are really locked; records of dead ones are removed. */
+  async holds(): Promise<ListedHold[]> {
+    this.#requireOpen();
+    const dead: HoldRecord[] = [];
+    const live = readLiveRecords(holdsDirectory(), (record) => dead.push(record));
+    const known = new Map<string, Promise<Driver | undefined>>();
+    const driverOf = (name: string): Promise<Driver | undefined> => {
+      const found = known.get(name) ?? this.#driverForListing(name);
+      known.set(name, found);
+      return found;
+    };
+    const listed = await listHolds(live, driverOf);
+    for (const { drivers, requests } of dead) {
+      for (const name of drivers) await (await driverOf(name))?.tidy?.(requests);
+    }
+    return listed;
+  }
+
+  /** A driver of this manager, or else of that name; undefined if it is not installed here. */
+  async #driverForListing(name: string): Promise<Driver | undefined> {
+    const own = (await (await this.#drivers()).started()).find(({ about }) => about.name === name);
+    if (own !== undefined) return own.driver;
+    try {
+      const { factory } = await findDriver(name);
+      return await factory.start((await this.configuration()).driverSettings?.[name] ?? {});
+    } catch (error) {
+      if (isHoldfastError(error)) return undefined;
+      throw error;
+    }
+  }
+
+  /** Every driver that was found, in the order in which they win. */
+  drivers(): Promise<ListedDriver[]> {
+    const { driverPath } = this.#options;
+    return listDrivers(driverPath === undefined ? {} : { path: driverPath });
+  }
+
+  #records(): LiveRecord[] {
+    return readLiveRecords(holdsDirectory());
+  }
+
+  #requireOpen(): void {
+    if (this.#closing.signal.aborted) throw new HoldfastError('ENDED', 'the manager was closed already');
+  }
+
+  /** Releases what it still holds, gives up what it waits for, and ends its drivers. Twice is no error. */
+  async close(): Promise<void> {
+    if (this.#closing.signal.aborted) return;
+    this.#closing.abort(new HoldfastError('ABORTED', 'the manager was closed; nothing is held'));
+    const endings = await Promise.allSettled([...this.#holds.values()].map(({ hold }) => hold.release()));
+    await (await this.#chain?.catch(() => undefined))?.end();
+    const failed = endings.find((ending) => ending.status === 'rejected');
+    if (failed !== undefined) throw failed.reason;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+}
+
+/** Opens a manager. Nothing is started or read before its first use. */
+export function openManager(options: ManagerOptions = {}): Manager {
+  return new Manager(options);
+}
+
+function holdsDirectory(): string {
+  return join(runtimeDirectory(), 'holds');
+}
+
+function recordOf(
+  { id, owner, since, plan, held }: Omit<HoldContents, 'recordDescriptor'>,
+  command: readonly string[] | undefined,
+): HoldRecord {
+  return {
+    version: 1,
+    id,
+    owner,
+    ...(command === undefined ? {} : { command }),
+    since,
+    drivers: held.map(({ about }) => about.name).filter((name, index, all) => all.indexOf(name) === index),
+    requests: plan.requests,
+    tokens: Object.assign({}, ...held.map(({ grant }) => grant.tokens)) as Record<string, string>,
+  };
+}
+
+function joinPlans(before: Plan, added: Plan): Plan {
+  const known = new Set(before.requests.map(({ resource }) => resource.identity));
+  const requests = [
+    ...before.requests,
+    ...added.requests.filter(({ resource }) => !known.has(resource.identity)),
+  ];
+  return {
+    ...before,
+    items: [...before.items, ...added.items.filter(({ role }) => role !== 'domain')],
+    requests: requests.toSorted((a, b) => (a.resource.identity < b.resource.identity ? -1 : 1)),
+    notes: [...before.notes, ...added.notes],
+  };
+}
+
+/** Gives back parts of grants, or whole ones. Throws `UNSUPPORTED` before anything is given back. */
+async function shrinkGrants(
+  held: readonly HeldGrant[],
+  identities: readonly string[],
+): Promise<readonly HeldGrant[]> {
+  const parts = held.map((part) => {
+    const goes = part.grant.requests.filter(({ resource }) => identities.includes(resource.identity));
+    return {
+      part,
+      goes: goes.map(({ resource }) => resource.identity),
+      whole: goes.length === part.grant.requests.length,
+    };
+  });
+  const unable = parts.find(
+    ({ part, goes, whole }) => goes.length > 0 && !whole && part.driver.shrink === undefined,
+  );
+  if (unable !== undefined) {
+    throw new HoldfastError(
+      'UNSUPPORTED',
+      `driver ${unable.part.about.name} cannot give back a part of a hold`,
+    );
+  }
+  const kept: HeldGrant[] = [];
+  for (const { part, goes, whole } of parts) {
+    if (goes.length === 0) kept.push(part);
+    else if (whole) await part.driver.release(part.grant);
+    else kept.push({ ...part, grant: (await part.driver.shrink?.(part.grant, goes)) ?? part.grant });
+  }
+  return kept;
+}

@@ -1,0 +1,140 @@
+/**
+ * `run` with a supervisor: this process stays, keeps the locks for a command that closes its descriptors,
+ * and ends only when nobody is left below it.
+ *
+ * Invariant: the locks are given back only after the last descendant has ended. Three ways lead there:
+ * - the command ends by itself: what it left running (a daemon) is waited for;
+ * - the supervisor is asked to end (SIGTERM, SIGHUP, SIGINT, SIGQUIT): the signal goes on to the command, and once
+ *   that has ended, whatever it left is stopped;
+ * - a lock is lost: the command and all its descendants are stopped, or paused, as the caller said.
+ */
+import type { ChildProcess } from 'node:child_process';
+import { constants } from 'node:os';
+import { HoldfastError } from '../errors.js';
+import { becomeSubreaper } from '../system/descendants.js';
+import { findCommand } from '../system/exec.js';
+import { inForeground } from '../system/terminal.js';
+import type { LossAction } from '../vocabulary.js';
+import type { Hold } from './hold.js';
+import { liveDescendants, pauseDescendants, stopDescendants } from './stop-descendants.js';
+
+export interface SuperviseOptions {
+  /** What to do with the command when a lock is lost. Default: the domain's `<on_lockfailure>`, else `poweroff`. */
+  readonly onLost?: LossAction;
+  /** Between SIGTERM and SIGKILL, in milliseconds. */
+  readonly graceMs?: number;
+}
+
+const graceMsDefault = 5_000;
+
+/** How often those that outlive the command are looked for: each look reads all of /proc. */
+const lookMs = 100;
+
+const endingSignals: readonly NodeJS.Signals[] = ['SIGTERM', 'SIGHUP', 'SIGINT', 'SIGQUIT'];
+const forwardedSignals: readonly NodeJS.Signals[] = [
+  ...endingSignals,
+  'SIGUSR1',
+  'SIGUSR2',
+  'SIGCONT',
+  'SIGWINCH',
+];
+/** The terminal sends these to its whole foreground group, so the command has them already. */
+const terminalSignals: readonly NodeJS.Signals[] = ['SIGINT', 'SIGQUIT', 'SIGWINCH', 'SIGCONT'];
+
+/**
+ * Runs a command under a hold, and releases the hold when nobody is left. Gives the command's exit status, or
+ * 128 and the number of the signal that ended it, as shells do.
+ * Throws `COMMAND_NOT_FOUND`, `COMMAND_NOT_EXECUTABLE`; `LOST` after everything was stopped.
+ */
+export async function superviseCommand(
+  hold: Hold,
+  [name, ...args]: readonly [string, ...string[]],
+  options: SuperviseOptions = {},
+): Promise<number> {
+  try {
+    const file = findCommand(name);
+    becomeSubreaper();
+    const child = hold.spawn(file, args, { stdio: 'inherit', argv0: name });
+    return await new Supervision(hold, child, options).outcome();
+  } finally {
+    await hold.release();
+  }
+}
+
+class Supervision {
+  readonly #hold: Hold;
+  readonly #child: ChildProcess;
+  readonly #onLost: LossAction;
+  readonly #graceMs: number;
+  #askedToEnd = false;
+
+  constructor(hold: Hold, child: ChildProcess, { onLost, graceMs = graceMsDefault }: SuperviseOptions) {
+    this.#hold = hold;
+    this.#child = child;
+    this.#onLost = onLost ?? hold.plan.onLockFailure ?? 'poweroff';
+    this.#graceMs = graceMs;
+  }
+
+  async outcome(): Promise<number> {
+    const forward = (signal: NodeJS.Signals): void => this.#forward(signal);
+    for (const signal of forwardedSignals) process.on(signal, forward);
+    try {
+      const ended = childEnd(this.#child);
+      ended.catch(() => undefined); // Awaited below; a loss may come first.
+      await Promise.race([ended, this.#loss()]);
+      if (this.#hold.signal.aborted) await this.#afterLoss();
+      const status = await ended;
+      await this.#untilNobodyIsLeft();
+      return status;
+    } finally {
+      for (const signal of forwardedSignals) process.off(signal, forward);
+    }
+  }
+
+  #forward(signal: NodeJS.Signals): void {
+    this.#askedToEnd ||= endingSignals.includes(signal);
+    if (terminalSignals.includes(signal) && inForeground()) return;
+    this.#child.kill(signal);
+  }
+
+  /** Settles at a loss that has to be answered. */
+  #loss(): Promise<void> {
+    const { signal } = this.#hold;
+    return new Promise((resolve) => {
+      if (this.#onLost === 'ignore') return;
+      if (signal.aborted) resolve();
+      else signal.addEventListener('abort', () => resolve(), { once: true });
+    });
+  }
+
+  async #afterLoss(): Promise<void> {
+    if (this.#onLost === 'ignore') return;
+    if (this.#onLost === 'pause') return pauseDescendants(process.pid, this.#child.pid);
+    await stopDescendants(process.pid, this.#child.pid, this.#graceMs);
+    throw this.#hold.signal.reason;
+  }
+
+  async #untilNobodyIsLeft(): Promise<void> {
+    while (liveDescendants(process.pid, this.#child.pid).length > 0) {
+      if (this.#askedToEnd) return stopDescendants(process.pid, this.#child.pid, this.#graceMs);
+      if (this.#hold.signal.aborted && this.#onLost !== 'pause') await this.#afterLoss();
+      await new Promise((resolve) => setTimeout(resolve, lookMs));
+    }
+  }
+}
+
+/** The status of the command as shells give it. Throws `COMMAND_NOT_EXECUTABLE` if it could not be started. */
+function childEnd(child: ChildProcess): Promise<number> {
+  return new Promise((resolve, reject) => {
+    child.once('error', (cause) =>
+      reject(
+        new HoldfastError('COMMAND_NOT_EXECUTABLE', `the command cannot be started: ${cause.message}`, {
+          cause,
+        }),
+      ),
+    );
+    child.once('exit', (code, signal) =>
+      resolve(code ?? 128 + (signal === null ? 0 : constants.signals[signal])),
+    );
+  });
+}

@@ -1,0 +1,79 @@
+/** Waiting for what is in use: asks again and again, at random intervals, until it is granted or the time is over. */
+import { HoldfastError, isHoldfastError } from '../errors.js';
+import { aborted } from './driver-chain.js';
+import type { LockOptions } from './lock-options.js';
+
+/** Short at first, for a holder that is just ending; then seldom, for one that runs for days. */
+const pauseMsMin = 20;
+const pauseMsMax = 500;
+const pauseGrowth = 1.5;
+
+/** How often `onWait` is called and the holders are looked for anew, which reads all of /proc. */
+const reportMs = 1_000;
+
+export type Attempt<Result> = (explain: boolean) => Promise<Result>;
+
+/**
+ * Runs `attempt` until it does not fail with a refusal. `explain` says whether a refusal should name the holders:
+ * that is dear, and only the first, one a second and the last are shown to anybody.
+ * Throws the refusal (nobody waits), `TIMEOUT`, `ABORTED`, or what else the attempt throws.
+ */
+export async function waitFor<Result>(
+  attempt: Attempt<Result>,
+  { wait = false, onWait }: LockOptions,
+  signal: AbortSignal,
+): Promise<Result> {
+  const waitMs = wait === true ? Infinity : wait === false ? 0 : wait;
+  const start = performance.now();
+  let reported = -Infinity;
+  let pauseMs = pauseMsMin;
+  for (;;) {
+    const waitedMs = performance.now() - start;
+    const last = waitedMs >= waitMs;
+    const explain = last || waitedMs - reported >= reportMs;
+    try {
+      return await attempt(explain);
+    } catch (error) {
+      if (!isHoldfastError(error, 'IN_USE')) throw error;
+      if (last) throw waitMs > 0 ? timeout(error, waitMs) : error;
+      if (explain) {
+        reported = waitedMs;
+        onWait?.({ refusal: error, waitedMs });
+      }
+    }
+    await pause(
+      Math.min(pauseMs * (0.5 + Math.random()), Math.max(1, waitMs - (performance.now() - start))),
+      signal,
+    );
+    pauseMs = Math.min(pauseMs * pauseGrowth, pauseMsMax);
+  }
+}
+
+function timeout(refusal: HoldfastError, waitMs: number): HoldfastError {
+  return new HoldfastError(
+    'TIMEOUT',
+    `${refusal.message}, and still was after ${Math.round(waitMs / 100) / 10} s`,
+    {
+      ...(refusal.resource === undefined ? {} : { resource: refusal.resource }),
+      ...(refusal.mode === undefined ? {} : { mode: refusal.mode }),
+      holders: refusal.holders,
+      remedy: refusal.remedy,
+      cause: refusal,
+    },
+  );
+}
+
+function pause(ms: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const giveUp = (): void => {
+      clearTimeout(timer);
+      reject(aborted(signal));
+    };
+    const timer = setTimeout(() => {
+      signal.removeEventListener('abort', giveUp);
+      resolve();
+    }, ms);
+    if (signal.aborted) giveUp();
+    else signal.addEventListener('abort', giveUp, { once: true });
+  });
+}
