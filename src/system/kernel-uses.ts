@@ -6,16 +6,19 @@
  * Upwards everything is followed: a loop device on the file, a mount of one of its partitions. Downwards one step:
  * a partition is in use where its whole disk is, but not where only another partition is.
  */
-import { closeSync, constants, openSync, readdirSync, readlinkSync, statSync } from 'node:fs';
+import { readdirSync, readlinkSync, statSync } from 'node:fs';
 import type { Inode } from '../vocabulary.js';
+import { isClaimed } from './block-claim.js';
 import { readBlockDevice } from './block-devices.js';
-import { deviceName, inodeOf, sameInode } from './inode.js';
+import { deviceName, sameInode } from './inode.js';
 import { readLoopDevices } from './loop-status.js';
 import type { LoopDevice } from './loop-status.js';
 import { parseMounts } from './mounts.js';
 import type { Mount } from './mounts.js';
 import { parsePids } from './process.js';
 import { readProcText } from './proc-file.js';
+import { readSwaps } from './swaps.js';
+import type { Swap } from './swaps.js';
 
 export interface KernelUse {
   /** `stacked`: device-mapper, md and the like; `claim`: claimed, and nothing tells by what. */
@@ -41,26 +44,17 @@ export interface KernelRoots {
 /** dm on md on loop on a partition is four; no sane host goes deeper than this. */
 const depthMax = 8;
 const tableBytesMax = 16 * 1024 * 1024;
-/** Another program can be testing for a claim in the same moment, ours included. */
-const claimTries = 4;
-const claimPauseMs = 2;
-
-interface Tables {
+/** The tables of the kernel, read once for many questions. */
+export interface KernelTables {
+  readonly proc: string;
   readonly sys: string;
   readonly mounts: readonly Mount[];
   readonly swaps: readonly Swap[];
   readonly loops: readonly LoopDevice[];
 }
 
-interface Swap {
-  readonly path: string;
-  readonly inode?: Inode;
-  readonly device?: string;
-}
-
 /** What the kernel does with a regular file: swap, loop devices and what stands on them. */
-export function kernelUsesOfFile(inode: Inode, roots: KernelRoots = {}): KernelUse[] {
-  const tables = readTables(roots);
+export function kernelUsesOfFile(inode: Inode, tables: KernelTables): KernelUse[] {
   return [
     ...tables.swaps
       .filter((swap) => swap.inode !== undefined && sameInode(swap.inode, inode))
@@ -78,83 +72,34 @@ export function kernelUsesOfFile(inode: Inode, roots: KernelRoots = {}): KernelU
 export async function kernelUsesOfDevice(
   device: string,
   path: string | undefined,
-  roots: KernelRoots = {},
+  tables: KernelTables,
 ): Promise<KernelUse[]> {
-  const tables = readTables(roots);
   const disk = readBlockDevice(device, tables.sys)?.partition?.disk;
   const known = [
     ...usesOfDevice(device, tables, 0),
     ...(disk === undefined ? [] : directUses(disk, tables, 0, nodeName(disk, tables.sys))),
   ];
   if (known.length > 0 || path === undefined || (await isClaimed(path, device)) !== true) return known;
-  const elsewhere = mountInOtherNamespace(device, roots.proc ?? '/proc');
+  const elsewhere = mountInOtherNamespace(device, tables.proc);
   return [
     elsewhere ?? { kind: 'claim', where: path, above: [], evidence: `open ${path} with O_EXCL: EBUSY` },
   ];
 }
 
-/**
- * Whether the kernel has a block device claimed: mounted, in any namespace, or part of swap, md, device-mapper.
- * Undefined: it cannot be opened. The test itself claims the device for a few microseconds, so a second one, or
- * a mount in that moment, gets EBUSY: a claim is believed only after it stood for some milliseconds.
- */
-export async function isClaimed(path: string, device: string): Promise<boolean | undefined> {
-  for (let tries = 1; ; tries++) {
-    const claimed = tryClaim(path, device);
-    if (claimed !== true || tries === claimTries) return claimed;
-    await new Promise((resolve) => setTimeout(resolve, claimPauseMs));
-  }
-}
-
-function tryClaim(path: string, device: string): boolean | undefined {
-  let fd: number | undefined;
-  try {
-    const stats = statSync(path, { bigint: true });
-    if (!stats.isBlockDevice() || deviceName(stats.rdev) !== device) return undefined;
-    // O_NONBLOCK: an optical drive would close its tray.
-    fd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK | constants.O_EXCL);
-    return false;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'EBUSY' ? true : undefined;
-  } finally {
-    if (fd !== undefined) closeSync(fd);
-  }
-}
-
-function readTables(roots: KernelRoots): Tables {
+export function readKernelTables(roots: KernelRoots = {}): KernelTables {
   const proc = roots.proc ?? '/proc';
   const sys = roots.sys ?? '/sys';
   return {
+    proc,
     sys,
     mounts: [...parseMounts(readProcText(`${proc}/self/mountinfo`, tableBytesMax) ?? '').values()].flat(),
-    swaps: parseSwaps(readProcText(`${proc}/swaps`, tableBytesMax) ?? '').map(lookUpSwap),
+    swaps: readSwaps(proc),
     loops: readLoopDevices(sys),
   };
 }
 
-/** /proc/swaps (proc_swaps(5)): the paths, unescaped. */
-export function parseSwaps(text: string): string[] {
-  return text
-    .split('\n')
-    .slice(1)
-    .map((line) => /^(\S+)\s+(?:file|partition)\s/.exec(line)?.[1])
-    .filter((path) => path !== undefined)
-    .map((path) =>
-      path.replace(/\\([0-7]{3})/g, (_, octal: string) => String.fromCharCode(Number.parseInt(octal, 8))),
-    );
-}
-
-function lookUpSwap(path: string): Swap {
-  try {
-    const stats = statSync(path, { bigint: true });
-    return stats.isBlockDevice() ? { path, device: deviceName(stats.rdev) } : { path, inode: inodeOf(stats) };
-  } catch {
-    return { path }; // Deleted, or in another mount namespace.
-  }
-}
-
 /** Uses of a device and of its partitions. */
-function usesOfDevice(device: string, tables: Tables, depth: number): KernelUse[] {
+function usesOfDevice(device: string, tables: KernelTables, depth: number): KernelUse[] {
   if (depth >= depthMax) return [];
   return [
     ...directUses(device, tables, depth),
@@ -165,7 +110,7 @@ function usesOfDevice(device: string, tables: Tables, depth: number): KernelUse[
 }
 
 /** Uses of exactly this device. `on`: how to name it where another one was asked for. */
-function directUses(device: string, tables: Tables, depth: number, on?: string): KernelUse[] {
+function directUses(device: string, tables: KernelTables, depth: number, on?: string): KernelUse[] {
   const named = on === undefined ? {} : { on };
   return [
     ...tables.mounts
@@ -183,7 +128,16 @@ function directUses(device: string, tables: Tables, depth: number, on?: string):
 function isMountOf(mount: Mount, device: string): boolean {
   if (mount.dev === device) return true;
   if (!mount.dev.startsWith('0:') || !mount.source.startsWith('/dev/')) return false;
-  return mount.source.split(':').some((source) => lookUpSwap(source).device === device);
+  return mount.source.split(':').some((source) => deviceAt(source) === device);
+}
+
+function deviceAt(path: string): string | undefined {
+  try {
+    const stats = statSync(path, { bigint: true });
+    return stats.isBlockDevice() ? deviceName(stats.rdev) : undefined;
+  } catch {
+    return undefined;
+  }
 }
 
 function mountUse(mount: Mount): KernelUse {
@@ -199,7 +153,7 @@ function swapUse(swap: Swap): KernelUse {
   return { kind: 'swap', where: swap.path, above: [], evidence: `/proc/swaps: ${swap.path}` };
 }
 
-function loopUse(loop: LoopDevice, tables: Tables, depth: number): KernelUse {
+function loopUse(loop: LoopDevice, tables: KernelTables, depth: number): KernelUse {
   return {
     kind: 'loop',
     where: `/dev/${loop.name}`,
@@ -208,7 +162,7 @@ function loopUse(loop: LoopDevice, tables: Tables, depth: number): KernelUse {
   };
 }
 
-function stackedUses(device: string, tables: Tables, depth: number): KernelUse[] {
+function stackedUses(device: string, tables: KernelTables, depth: number): KernelUse[] {
   const folder = `${tables.sys}/dev/block/${device}/holders`;
   return listFolder(folder).map((name): KernelUse => {
     const above = readProcText(`${folder}/${name}/dev`, 64)?.trim();

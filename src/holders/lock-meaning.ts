@@ -1,0 +1,109 @@
+/**
+ * What the bytes of a lock mean: who takes locks there, and for which use.
+ *
+ * | bytes | kind | who |
+ * |---|---|---|
+ * | 0 | POSIX | virtlockd, in its direct lockspace or in a lockspace directory |
+ * | 1 | POSIX | libvirt, for the moment in which it changes the owner and label of an image |
+ * | 0 to 3 | OFD | Holdfast: 0 always, 1 shared, 2 read, 3 part |
+ * | 100 to 103, 200 to 203 | OFD | QEMU: 10x "I do this", 20x "nobody else may" (0 read, 1 write, 2 write unchanged, 3 resize) |
+ */
+import { covers } from '../system/lock-lines.js';
+import type { LockLine } from '../system/lock-lines.js';
+import type { Mode } from '../vocabulary.js';
+import { isOfQemu } from './qemu-command-line.js';
+
+export interface LockMeaning {
+  /** In words, each once. */
+  readonly through: readonly string[];
+  readonly mode?: Mode;
+  /** What QEMU's bytes say, in words. */
+  readonly detail?: string;
+}
+
+/** The bytes that lock drivers look at: a writer with a lock on one of them is refused by its lock. */
+const watchedBytes: readonly (readonly [first: number, last: number])[] = [
+  [0, 3],
+  [100, 103],
+  [200, 203],
+];
+
+/** Whether a lock stands where lock drivers look. A flock(2) never does: it does not meet fcntl's locks. */
+export function isWatched(lock: LockLine): boolean {
+  return watchedBytes.some(([first, last]) => covers(lock, first, last));
+}
+
+/** Of the locks that one process has on one file. `program`: its name, or undefined where it cannot be seen. */
+export function meaningOf(locks: readonly LockLine[], program: string | undefined): LockMeaning {
+  const through = new Set(locks.map((lock) => words(lock, program)));
+  const mode = modeOf(locks);
+  const detail = qemuDetail(locks);
+  return {
+    through: [...through],
+    ...(mode === undefined ? {} : { mode }),
+    ...(detail === undefined ? {} : { detail }),
+  };
+}
+
+/** Whether a lock is one that virtlockd takes for a guest. */
+export function isVirtlockdLock(lock: LockLine, program: string | undefined): boolean {
+  return program === 'virtlockd' && lock.kind === 'POSIX' && isWithin(lock, 0, 0);
+}
+
+function words(lock: LockLine, program: string | undefined): string {
+  if (lock.kind === 'FLOCK') return 'flock(2)';
+  if (lock.kind === 'LEASE') return 'a file lease';
+  if (isVirtlockdLock(lock, program)) return 'virtlockd';
+  if (lock.kind === 'POSIX') {
+    if (isWithin(lock, 0, 0)) return 'a lock on byte 0, as virtlockd takes it';
+    if (isWithin(lock, 1, 1) && lock.type === 'write') return 'libvirt, which is changing its owner or label';
+  } else {
+    // One line can span several of them: the kernel joins neighbouring locks of one kind and owner.
+    if (isWithin(lock, 0, 3)) return 'Holdfast';
+    if (isQemuLock(lock)) {
+      return program === undefined || isOfQemu(program) ? "QEMU's own image lock" : "QEMU's image lock";
+    }
+  }
+  const end = lock.end === undefined ? 'to the end' : `to ${lock.end}`;
+  const kind = lock.kind === 'OFD' ? 'an OFD' : 'a POSIX';
+  return `${kind} ${lock.type} lock on bytes ${lock.start} ${end}`;
+}
+
+function isWithin(lock: LockLine, first: number, last: number): boolean {
+  return lock.start >= first && lock.end !== undefined && lock.end <= last;
+}
+
+function isQemuLock(lock: LockLine): boolean {
+  return lock.kind === 'OFD' && (isWithin(lock, 100, 103) || isWithin(lock, 200, 203));
+}
+
+function modeOf(all: readonly LockLine[]): Mode | undefined {
+  const locks = all.filter((lock) => lock.kind === 'POSIX' || lock.kind === 'OFD');
+  const held = (byte: number): boolean => locks.some((lock) => covers(lock, byte, byte));
+  const low = locks.filter((lock) => covers(lock, 0, 0));
+  if (low.some((lock) => lock.type === 'write')) return 'exclusive';
+  if (low.length > 0) {
+    // A range that spans them all is nobody's marker.
+    const marked = (byte: number): boolean =>
+      locks.some((lock) => isWithin(lock, 0, 3) && covers(lock, byte, byte));
+    if (marked(3)) return 'part';
+    return marked(2) || !locks.some((lock) => isWithin(lock, 0, 3)) ? 'read' : 'shared';
+  }
+  const qemu = locks.some(isQemuLock);
+  if (qemu && (held(101) || held(103))) return held(201) ? 'exclusive' : 'shared';
+  return qemu && held(100) ? 'read' : undefined;
+}
+
+const qemuUses = ['reads', 'writes', 'writes what is there already', 'resizes'] as const;
+const qemuForbids = ['read', 'write', 'write what is there already', 'resize'] as const;
+
+function qemuDetail(all: readonly LockLine[]): string | undefined {
+  const locks = all.filter(isQemuLock);
+  if (locks.length === 0) return undefined;
+  const held = (byte: number): boolean => locks.some((lock) => covers(lock, byte, byte));
+  const uses = qemuUses.filter((_, bit) => held(100 + bit)).join(', ');
+  const forbids = qemuForbids.filter((_, bit) => held(200 + bit)).join(', ');
+  return `QEMU's image lock: ${uses || 'does nothing yet'}; ${
+    forbids === '' ? 'lets others do anything' : `lets nobody else ${forbids}`
+  }`;
+}

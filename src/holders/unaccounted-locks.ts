@@ -1,0 +1,44 @@
+/** Locks that the kernel has for a file and that no process which could be seen holds. */
+import type { LockLine } from '../system/lock-lines.js';
+import { readLocksOf } from '../system/lock-lines.js';
+import type { Holder, Inode } from '../vocabulary.js';
+import { describeProcess } from './describe-process.js';
+import { meaningOf } from './lock-meaning.js';
+import { describedAs, processRemedy } from './process-holder.js';
+
+/**
+ * The lines of /proc/locks for an inode, less those found at a process. Each stands there once, however many
+ * processes share it. Undefined: the table cannot be read.
+ */
+export function unaccountedLocks(inode: Inode, seen: readonly LockLine[]): LockLine[] | undefined {
+  const known = new Set(seen.map(lockKey));
+  return readLocksOf(inode)?.filter((lock) => lock.kind !== 'LEASE' && !known.has(lockKey(lock)));
+}
+
+/** Without the device, which btrfs and overlay give in two ways. */
+function lockKey({ kind, type, pid, start, end, inode }: LockLine): string {
+  return [kind, type, pid, start, end, inode.ino].join(' ');
+}
+
+/** One holder for each process that the table names, and one for the locks that belong to no process by name. */
+export function unaccountedHolders(locks: readonly LockLine[]): Holder[] {
+  const byPid = new Map<number | undefined, LockLine[]>();
+  for (const lock of locks) byPid.set(lock.pid, [...(byPid.get(lock.pid) ?? []), lock]);
+  return [...byPid].map(([pid, ownLocks]) => {
+    const process = pid === undefined ? undefined : describeProcess(pid);
+    const { through, mode, detail } = meaningOf(ownLocks, process?.program);
+    return {
+      ...describedAs(process),
+      ...(pid === undefined ? {} : { pid }),
+      host: 'this host',
+      ...(mode === undefined ? {} : { mode }),
+      through,
+      evidence: [
+        ...ownLocks.map(({ text }) => `/proc/locks: ${text}`),
+        ...(detail === undefined ? [] : [detail]),
+      ],
+      remedy:
+        pid === undefined ? 'look again as root to see which process it is' : processRemedy(pid, process),
+    };
+  });
+}
