@@ -2,6 +2,7 @@
 export { openManager, type Manager, type ManagerOptions } from './manager/open-manager.js';
 export { lockDisks, lockDomain, plan, type CallOptions } from './manager/one-call.js';
 export type { CheckedPlan, ResourceState } from './manager/check-plan.js';
+export type { DescribedDriver } from './manager/driver-abilities.js';
 export { readConfiguration, type Configuration } from './manager/configuration.js';
 export type { DiskInput, GuestInput, GuestParts, LibvirtDomain } from './manager/guest-input.js';
 export type { Hold } from './manager/hold.js';

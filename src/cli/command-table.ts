@@ -10,7 +10,7 @@ export interface OptionEntry {
   readonly value?: string;
   /** The value may be left out, and has to be joined by `=` where it is given. */
   readonly valueIsOptional?: boolean;
-  /** May be given several times. */
+  /** May be given several times; any other option with a value only once, so that no disk is silently left out. */
   readonly repeat?: boolean;
   /** What the value has to be. */
   readonly form?: 'duration' | 'exit status';
@@ -50,13 +50,11 @@ const input: readonly OptionEntry[] = [
   {
     name: 'xml',
     value: 'FILE',
-    repeat: true,
     help: "The guest's domain XML, as virsh dumpxml prints it; - is stdin.",
   },
   {
     name: 'domain',
     value: 'NAME|UUID',
-    repeat: true,
     help: 'A guest that libvirt knows: asks virsh for its XML.',
   },
   { name: 'connect', value: 'URI', needs: 'domain', help: 'Which libvirt to ask, such as qemu:///system.' },

@@ -17,7 +17,7 @@ export class OptionValues {
     return this.#values.has(name);
   }
 
-  /** The last value given: a later one wins, so that a script's defaults can be overridden. */
+  /** The value of an option that can be given once. */
   text(name: string): string | undefined {
     return this.#values.get(name)?.at(-1);
   }
@@ -86,6 +86,9 @@ function parseOptions(
     if (token.kind !== 'option') continue;
     const option = byName.get(token.name);
     if (option === undefined) throw unknownOption(command, token.rawName);
+    if (option.value !== undefined && option.repeat !== true && options.has(option.name)) {
+      throw usage(`--${option.name} is given twice`, 'Give it once.');
+    }
     options.add(option.name, checkedValue(command, option, token.value, token.inlineValue === true));
   }
   for (const { name, needs } of command.options) {

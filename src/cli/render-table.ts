@@ -1,7 +1,5 @@
 /** Columns for people: as wide as their longest cell, two spaces apart, nothing cut off. */
-import type { Style } from './style.js';
-
-export type Paint = (text: string) => string;
+import type { Paint, Style } from './style.js';
 
 export interface Cell {
   readonly text: string;

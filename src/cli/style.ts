@@ -1,19 +1,21 @@
 /** Colours: only on a terminal, and never with NO_COLOR (https://no-color.org) or on a dumb terminal. */
 import { isatty } from 'node:tty';
 
+export type Paint = (text: string) => string;
+
 export interface Style {
-  bold(text: string): string;
-  dim(text: string): string;
-  red(text: string): string;
-  green(text: string): string;
-  yellow(text: string): string;
+  readonly bold: Paint;
+  readonly dim: Paint;
+  readonly red: Paint;
+  readonly green: Paint;
+  readonly yellow: Paint;
 }
 
-const plain = (text: string): string => text;
+const plain: Paint = (text) => text;
 
 export const noStyle: Style = { bold: plain, dim: plain, red: plain, green: plain, yellow: plain };
 
-function escape(start: number, end: number): (text: string) => string {
+function escape(start: number, end: number): Paint {
   return (text) => `\u001B[${start}m${text}\u001B[${end}m`;
 }
 

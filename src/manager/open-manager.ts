@@ -1,7 +1,7 @@
 /** The manager: from what a caller gives to a hold, with the drivers that were chosen. */
 import { join } from 'node:path';
 import type { Driver, DriverFactory, DriverSettings } from '../driver/contract.js';
-import { findDriver, listDrivers, type ListedDriver } from '../driver/discovery.js';
+import { findDriver, listDrivers } from '../driver/discovery.js';
 import { HoldfastError, isHoldfastError } from '../errors.js';
 import { makePlan } from '../plan/make-plan.js';
 import type { PlanOptions } from '../plan/plan-options.js';
@@ -10,6 +10,7 @@ import type { GuestDescription, LockRequest, Plan } from '../vocabulary.js';
 import { acquirePlan, type AcquiredPlan } from './acquire-plan.js';
 import { checkPlan, type CheckedPlan } from './check-plan.js';
 import { readConfiguration, type Configuration } from './configuration.js';
+import { describeDrivers, type DescribedDriver } from './driver-abilities.js';
 import { DriverChain, type HeldGrant } from './driver-chain.js';
 import { explainRefusal } from './explain-refusal.js';
 import { describeGuest, type GuestInput } from './guest-input.js';
@@ -247,10 +248,11 @@ export class Manager {
     }
   }
 
-  /** Every driver that was found, in the order in which they win. */
-  drivers(): Promise<ListedDriver[]> {
-    const { driverPath } = this.#options;
-    return listDrivers(driverPath === undefined ? {} : { path: driverPath });
+  /** Every driver that was found, in the order in which they win, and what each can do. */
+  async drivers(): Promise<DescribedDriver[]> {
+    const { driverPath, settings } = this.#options;
+    const listed = await listDrivers(driverPath === undefined ? {} : { path: driverPath });
+    return describeDrivers(listed, { ...(await this.configuration()).driverSettings, ...settings });
   }
 
   #records(): LiveRecord[] {

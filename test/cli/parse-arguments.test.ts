@@ -77,6 +77,11 @@ test('durations, exit statuses and choices are checked', () => {
   assert.match(usageOf('run', '--qemu-lock', 'maybe', '--', 'x').remedy, /one of check, hold, off/);
 });
 
+test('what cannot be repeated is refused, not overridden', () => {
+  assert.match(usageOf('plan', '--xml', 'a', '--xml', 'b').message, /--xml is given twice/);
+  assert.equal(parseArguments(['plan', '--json', '--json'])?.options.has('json'), true);
+});
+
 test('what needs another option says so', () => {
   assert.match(usageOf('run', '--on-lost', 'pause', '--', 'x').message, /only with --supervise/);
   assert.match(usageOf('plan', '--connect', 'qemu:///system').message, /only with --domain/);

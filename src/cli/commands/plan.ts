@@ -1,0 +1,88 @@
+import { HoldfastError } from '../../errors.js';
+import type { CheckedPlan, ResourceState } from '../../index.js';
+import type { PlanItem } from '../../vocabulary.js';
+import { guestFrom, lockOptionsFrom, managerFrom } from '../manager-from-options.js';
+import type { Parsed } from '../parse-arguments.js';
+import { renderRefusal } from '../render-refusal.js';
+import { renderTable, type Cell } from '../render-table.js';
+import { styleFor, type Style } from '../style.js';
+import { writeOut } from '../write.js';
+
+const inUse = 75;
+
+/** `holdfast plan`. */
+export async function plan({ options }: Parsed): Promise<number> {
+  const manager = managerFrom(options);
+  try {
+    const checked = await manager.plan(guestFrom(options, undefined), lockOptionsFrom(options));
+    writeOut(
+      options.has('json') ? `${JSON.stringify(checked, null, 2)}\n` : renderPlan(checked, styleFor(1)),
+    );
+    return checked.granted ? 0 : Number(options.text('conflict-exit-code') ?? inUse);
+  } finally {
+    await manager.close();
+  }
+}
+
+/** The table, what is in the way, the notes, and the verdict. */
+export function renderPlan(checked: CheckedPlan, style: Style): string {
+  const states = new Map(checked.states.map((state) => [state.identity, state]));
+  const rows = checked.items.map((item): (string | Cell)[] => [
+    resourceOf(item),
+    item.resource?.identity ?? '-',
+    item.mode ?? '-',
+    { text: verdictOf(item), ...(item.verdict === 'refuse' ? { paint: style.red } : {}) },
+    grantedNow(item, states.get(item.resource?.identity ?? ''), style),
+  ]);
+  const parts = [renderTable(['RESOURCE', 'IDENTITY', 'MODE', 'VERDICT', 'NOW'], rows, style)];
+  const refusals = [...refusedItems(checked), ...statesInTheWay(checked)];
+  if (refusals.length > 0) parts.push('\n', ...refusals.map((error) => renderRefusal(error, { style })));
+  if (checked.notes.length > 0) parts.push('\n', ...checked.notes.map((note) => `note: ${note}\n`));
+  const [paint, verdict] = checked.granted
+    ? [style.green, 'It would be granted now.']
+    : [style.red, 'It would not be granted now.'];
+  return [...parts, `\n${paint(verdict)}\n`].join('');
+}
+
+function resourceOf({ label, role, target }: PlanItem): string {
+  const what = target ?? (role === 'disk' ? undefined : role);
+  return what === undefined ? label : `${label} (${what})`;
+}
+
+function verdictOf({ verdict, reason }: PlanItem): string {
+  return reason === undefined ? verdict : `${verdict}: ${reason}`;
+}
+
+function grantedNow({ verdict }: PlanItem, state: ResourceState | undefined, style: Style): Cell {
+  if (verdict === 'skip') return { text: '-' };
+  if (verdict === 'lock' && state?.free === true) return { text: 'yes', paint: style.green };
+  return { text: 'no', paint: style.red };
+}
+
+function refusedItems({ items }: CheckedPlan): HoldfastError[] {
+  return items
+    .filter(({ verdict }) => verdict === 'refuse')
+    .map(({ code = 'CANNOT_LOCK', label, reason = 'refused', remedy, place }) => {
+      const details = {
+        ...(remedy === undefined ? {} : { remedy }),
+        ...(place === undefined ? {} : { place }),
+      };
+      return new HoldfastError(code, `${label}: ${reason}`, details);
+    });
+}
+
+function statesInTheWay({ states, requests }: CheckedPlan): HoldfastError[] {
+  const byIdentity = new Map(requests.map((request) => [request.resource.identity, request]));
+  return states.flatMap(({ identity, free, reason, code = 'IN_USE', remedy, holders }) => {
+    const request = byIdentity.get(identity);
+    if (free || request === undefined) return [];
+    const { label } = request.resource;
+    const details = {
+      resource: label,
+      mode: request.mode,
+      holders,
+      ...(remedy === undefined ? {} : { remedy }),
+    };
+    return [new HoldfastError(code, `${label}: ${reason ?? 'it is in use'}`, details)];
+  });
+}

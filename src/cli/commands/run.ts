@@ -1,0 +1,68 @@
+import { basename } from 'node:path';
+import { isHoldfastError } from '../../errors.js';
+import {
+  runInPlace,
+  superviseCommand,
+  takeLaunchState,
+  type Hold,
+  type LossAction,
+  type Manager,
+} from '../../index.js';
+import { guestFrom, lockOptionsFrom, managerFrom } from '../manager-from-options.js';
+import type { OptionValues, Parsed } from '../parse-arguments.js';
+import { writeError } from '../write.js';
+import { waitingLine } from '../waiting-line.js';
+
+/** `holdfast run`: returns only if the command was supervised. Throws the refusal, with nothing held. */
+export async function run({ options, operands }: Parsed): Promise<number> {
+  // At once, so that no program that is asked on the way (virsh, qemu-img) sees it.
+  const launch = takeLaunchState();
+  const command = operands as readonly [string, ...string[]];
+  const manager = managerFrom(options);
+  try {
+    for (;;) {
+      const hold = await lock(manager, options, command);
+      sayNotes(hold, options);
+      if (!options.has('supervise') && !hold.needsSupervision) return await runInPlace(hold, command, launch);
+      const onLost = await lossAction(manager, hold, options);
+      try {
+        return await superviseCommand(hold, command, { onLost });
+      } catch (error) {
+        // Everything that ran under the lost lock is stopped by now; it may start again under a new one.
+        if (onLost !== 'restart' || !isHoldfastError(error, 'LOST')) throw error;
+        if (!options.has('quiet')) writeError(`holdfast: ${error.message}; starting again\n`);
+      }
+    }
+  } finally {
+    await manager.close();
+  }
+}
+
+async function lock(
+  manager: Manager,
+  options: OptionValues,
+  command: readonly [string, ...string[]],
+): Promise<Hold> {
+  const line = waitingLine(options.has('quiet') || options.has('json'));
+  try {
+    return await manager.lock(guestFrom(options, basename(command[0])), {
+      ...lockOptionsFrom(options),
+      command,
+      onWait: (waiting) => line.show(waiting),
+    });
+  } finally {
+    line.end();
+  }
+}
+
+function sayNotes({ notes }: Hold, options: OptionValues): void {
+  if (notes.length === 0 || options.has('quiet')) return;
+  if (options.has('json')) writeError(`${JSON.stringify({ notes })}\n`);
+  else writeError(notes.map((note) => `holdfast: ${note}\n`).join(''));
+}
+
+/** The command line wins over the domain, and the domain, which knows itself, over the configuration. */
+async function lossAction(manager: Manager, hold: Hold, options: OptionValues): Promise<LossAction> {
+  const asked = options.text('on-lost') as LossAction | undefined;
+  return asked ?? hold.plan.onLockFailure ?? (await manager.configuration()).onLost ?? 'poweroff';
+}

@@ -1,0 +1,45 @@
+/** For whom `run --wait` waits and how long: one line, kept up to date on a terminal, written once elsewhere. */
+import { isatty } from 'node:tty';
+import { formatDuration } from '../duration.js';
+import type { Waiting } from '../index.js';
+import { renderHolder } from './render-refusal.js';
+import { writeError } from './write.js';
+
+export interface WaitingLine {
+  show(waiting: Waiting): void;
+  /** Takes the line away. */
+  end(): void;
+}
+
+const stderr = 2;
+/** ECMA-48: back to the first column, and erase to the end of the line. */
+const clearLine = '\r\u001B[K';
+
+export function waitingLine(quiet: boolean): WaitingLine {
+  const terminal = isatty(stderr);
+  let shown = false;
+  return {
+    show(waiting) {
+      if (quiet) return;
+      if (terminal) writeError(clearLine + withinLine(waitingText(waiting)));
+      else if (!shown) writeError(`${waitingText(waiting)}\n`);
+      shown = true;
+    },
+    end() {
+      if (shown && terminal) writeError(clearLine);
+    },
+  };
+}
+
+export function waitingText({ refusal, waitedMs }: Waiting): string {
+  const [first, ...more] = refusal.holders;
+  const others = more.length === 0 ? '' : ` and ${more.length} more`;
+  const who = first === undefined ? 'someone' : renderHolder(first) + others;
+  return `holdfast: waiting for ${refusal.resource ?? 'a disk'}, held by ${who}: ${formatDuration(waitedMs)}`;
+}
+
+/** A line that wraps would not be erased whole. */
+function withinLine(text: string): string {
+  const columns = Number(process.env['COLUMNS']) || 80;
+  return text.length < columns ? text : `${text.slice(0, columns - 4)}...`;
+}

@@ -1,0 +1,39 @@
+/** What each driver can do beyond the guaranteed minimum: which of the optional functions it has once it is started. */
+import type { DriverSettings } from '../driver/contract.js';
+import type { ListedDriver } from '../driver/discovery.js';
+import { optionalFunctions, requireMinimum, type OptionalFunction } from '../driver/driver-shape.js';
+import { causeText, HoldfastError, isHoldfastError } from '../errors.js';
+
+/** A driver as `manager.drivers()` lists it. */
+export type DescribedDriver = ListedDriver & {
+  /** The optional functions of the contract that it has; missing if it is shadowed, broken, or could not be started. */
+  readonly abilities?: readonly OptionalFunction[];
+  /** Why it could not be started here (an engine that does not answer). */
+  readonly notStarted?: HoldfastError;
+};
+
+/** Starts each driver that would be used, asks, and ends it. One that does not start is listed with the reason. */
+export async function describeDrivers(
+  listed: readonly ListedDriver[],
+  settings: Readonly<Record<string, DriverSettings>>,
+): Promise<DescribedDriver[]> {
+  const described: DescribedDriver[] = [];
+  for (const driver of listed) described.push(await describe(driver, settings[driver.name] ?? {}));
+  return described;
+}
+
+async function describe(listed: ListedDriver, settings: DriverSettings): Promise<DescribedDriver> {
+  if (listed.factory === undefined || listed.shadowed) return listed;
+  try {
+    const driver = requireMinimum(await listed.factory.start(settings), listed.name);
+    const abilities = optionalFunctions.filter((name) => driver[name] !== undefined);
+    await driver.end?.();
+    return { ...listed, abilities };
+  } catch (error) {
+    const message = `driver ${listed.name} cannot be started here: ${causeText(error)}`;
+    const wrapped = isHoldfastError(error)
+      ? error
+      : new HoldfastError('DRIVER_FAILED', message, { cause: error });
+    return { ...listed, notStarted: wrapped };
+  }
+}
