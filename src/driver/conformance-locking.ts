@@ -62,6 +62,7 @@ export const lockingCases: readonly CaseDefinition[] = [
       const grant = await acquire(a, owner('guest'), disks);
       const identities = disks.map(({ identity }) => identity);
       assert.deepEqual(grant.requests.map(({ resource }) => resource.identity).toSorted(), identities);
+      for (const { mode } of grant.requests) assert.equal(mode, 'exclusive');
       for (const [identity, token] of Object.entries(grant.tokens)) {
         assert.ok(identities.includes(identity), `a token for ${identity}, which was not asked for`);
         assert.equal(typeof token, 'string');

@@ -1,9 +1,9 @@
 /** Every mode against every other, and what a driver makes of modes that it cannot tell apart. */
 import assert from 'node:assert/strict';
 import { compatible, modes } from '../vocabulary.js';
-import type { LockRequest, Mode } from '../vocabulary.js';
-import type { Driver, DriverAbout, MappedRequest } from './contract.js';
-import { refusal } from './conformance-bench.js';
+import type { Mode } from '../vocabulary.js';
+import type { Driver } from './contract.js';
+import { mapRequest } from './map-request.js';
 import type { Bench, CaseDefinition } from './conformance-bench.js';
 
 export const modeCases: readonly CaseDefinition[] = [
@@ -11,11 +11,10 @@ export const modeCases: readonly CaseDefinition[] = [
   {
     name: 'a mode is mapped to itself or to a stricter one',
     ability: 'modes',
-    needs: ['mapRequest'],
     excludes: true,
     async run({ a, about, resource }) {
       const disk = await resource();
-      const mapped = modes.map((mode) => mapping(a, about, { resource: disk, mode }));
+      const mapped = modes.map((mode) => mapRequest(about, a, { resource: disk, mode }));
       for (const [i, one] of modes.entries()) {
         for (const [j, other] of modes.entries()) {
           const x = mapped[i];
@@ -47,30 +46,20 @@ function pairCase(asked: Mode, held: Mode): CaseDefinition {
 async function meet(bench: Bench, second: Driver, asked: Mode, held: Mode): Promise<void> {
   const { a, about, acquire, owner } = bench;
   const disk = await bench.resource();
-  const heldAs = mapping(a, about, { resource: disk, mode: held });
-  const askedAs = mapping(second, about, { resource: disk, mode: asked });
-  if (!heldAs.can) {
-    await refusal(acquire(a, owner('first'), [disk], held));
-    return bench.assertFree(second, [disk]);
-  }
-  const first = await acquire(a, owner('first'), [disk], held);
-  if (!askedAs.can) {
-    await refusal(acquire(second, owner('second'), [disk], asked));
-  } else if (compatible(asked, held) && compatible(askedAs.mode, heldAs.mode)) {
-    const both = await acquire(second, owner('second'), [disk], asked);
+  const heldAs = mapRequest(about, a, { resource: disk, mode: held });
+  const askedAs = mapRequest(about, second, { resource: disk, mode: asked });
+  // As the manager does: what a driver cannot lock it is never asked for, and it is asked in its own modes.
+  if (!heldAs.can) return;
+  const first = await acquire(a, owner('first'), [disk], heldAs.mode);
+  if (!askedAs.can) return;
+  if (compatible(asked, held) && compatible(askedAs.mode, heldAs.mode)) {
+    const both = await acquire(second, owner('second'), [disk], askedAs.mode);
     await second.release(both);
   } else {
-    await bench.assertInUse(second, [disk], asked);
+    await bench.assertInUse(second, [disk], askedAs.mode);
   }
   // Whatever became of the second, the first one still has it.
   await bench.assertInUse(second, [disk], 'exclusive');
   await a.release(first);
   await bench.assertFree(second, [disk]);
-}
-
-/** What a driver makes of a request; one without `mapRequest` takes what `about.modes` lists, as it is. */
-function mapping(driver: Driver, about: DriverAbout, request: LockRequest): MappedRequest {
-  if (driver.mapRequest !== undefined) return driver.mapRequest(request);
-  if (about.modes.includes(request.mode)) return { can: true, mode: request.mode };
-  return { can: false, reason: `it has no mode ${request.mode}` };
 }

@@ -220,6 +220,21 @@ const recoveryCases: readonly CaseDefinition[] = [
 
 const askingCases: readonly CaseDefinition[] = [
   {
+    name: 'tidy touches nothing that is held, and leaves what is free free',
+    ability: 'tidy',
+    needs: ['tidy'],
+    async run({ a, b, about, owner, acquire, resources, assertInUse, assertFree }) {
+      const { disks, one, two } = await pair(resources);
+      const grant = await acquire(a, owner('guest'), [one]);
+      await has(b, 'tidy')(requestsFor(disks, 'exclusive'));
+      if (about.reach !== 'none') await assertInUse(b, [one]);
+      await assertFree(a, [two]);
+      await a.release(grant);
+      await has(b, 'tidy')(requestsFor(disks, 'exclusive'));
+      await assertFree(b, disks);
+    },
+  },
+  {
     name: 'wait returns when it is worth asking again',
     ability: 'wait',
     needs: ['wait'],

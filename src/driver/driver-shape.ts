@@ -10,26 +10,30 @@ export const minimumFunctions = [
   'holders',
 ] as const satisfies readonly (keyof Driver)[];
 
-/** The functions that a driver may have: it can do what is there. */
-export const optionalFunctions = [
-  'extend',
-  'shrink',
-  'suspend',
-  'resume',
-  'offer',
-  'accept',
-  'cancel',
-  'inquire',
-  'adopt',
-  'breakLock',
-  'wait',
-  'mapRequest',
-  'probe',
-  'notes',
-  'end',
-] as const satisfies readonly (keyof Driver)[];
+export type OptionalFunction = Exclude<keyof Driver, (typeof minimumFunctions)[number]>;
 
-export type OptionalFunction = (typeof optionalFunctions)[number];
+// A record, so that the compiler sees when a function of the contract is missing here.
+const optional: Record<OptionalFunction, true> = {
+  extend: true,
+  shrink: true,
+  suspend: true,
+  resume: true,
+  offer: true,
+  accept: true,
+  cancel: true,
+  inquire: true,
+  adopt: true,
+  breakLock: true,
+  wait: true,
+  mapRequest: true,
+  probe: true,
+  notes: true,
+  tidy: true,
+  end: true,
+};
+
+/** The functions that a driver may have: it can do what is there. */
+export const optionalFunctions = Object.keys(optional) as readonly OptionalFunction[];
 
 const reaches = ['none', 'process', 'host', 'file system', 'cluster'];
 

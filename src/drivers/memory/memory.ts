@@ -141,6 +141,8 @@ function memoryDriver(table: LockTable): Driver {
       });
     },
     notes: () => ['locks of the driver `memory` are known to this process alone'],
+    // A holder that died took the table with it: there is nothing to tidy, and nothing to end.
+    async tidy() {},
     async end() {},
   };
 }
