@@ -8,6 +8,9 @@ import type { ResourceTarget } from './resource-targets.js';
 
 export type ResourceFile = OpenFile<ResourceTarget>;
 
+/** A program can have thousands of descriptors on one file; more of them prove nothing more. */
+const evidenceFilesMax = 16;
+
 /** What one process has open of one resource. */
 export interface ProcessUse {
   readonly pid: number;
@@ -68,7 +71,7 @@ export function processHolder(use: ProcessUse, unlocked: string): Holder {
     host: 'this host',
     ...(meaning.mode === undefined ? {} : { mode: meaning.mode }),
     through: [...new Set(through)],
-    evidence: [...files.flatMap(fileEvidence), ...(meaning.detail === undefined ? [] : [meaning.detail])],
+    evidence: [...evidenceOf(files), ...(meaning.detail === undefined ? [] : [meaning.detail])],
     remedy: processRemedy(pid, process),
   };
 }
@@ -99,6 +102,12 @@ export function processRemedy(pid: number, process: ProcessDescription | undefin
 
 function onOther(word: string, { target }: ResourceFile): string {
   return target.on === undefined ? word : `${word} (on ${target.on})`;
+}
+
+function evidenceOf(files: readonly ResourceFile[]): string[] {
+  const shown = files.slice(0, evidenceFilesMax).flatMap(fileEvidence);
+  const more = files.length - evidenceFilesMax;
+  return more > 0 ? [...shown, `and ${more} more descriptors`] : shown;
 }
 
 function fileEvidence({ pid, fd, path, access, locks }: ResourceFile): string[] {

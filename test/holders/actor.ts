@@ -1,0 +1,108 @@
+/** Other processes for the tests: small Node programs and QEMUs that hold what the test wants to find. */
+import { spawn } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { statSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { deviceName, inodeOf } from '../../src/system/inode.js';
+import type { Resource } from '../../src/vocabulary.js';
+
+export interface Actor extends AsyncDisposable {
+  readonly pid: number;
+  readonly child: ChildProcess;
+}
+
+const prelude = `
+import fs from 'node:fs';
+import { createRequire } from 'node:module';
+const libc = createRequire(${JSON.stringify(import.meta.url)})('koffi').load('libc.so.6');
+const fcntl = libc.func('int fcntl(int, int, void *)');
+const flock = libc.func('int flock(int, int)');
+const mmap = libc.func('void *mmap(void *, size_t, int, int, int, long)');
+/** kind: 6 is F_SETLK, 37 is F_OFD_SETLK. type: 0 read, 1 write. length 0: to the end. */
+function lock(fd, kind, type, start, length) {
+  const range = Buffer.alloc(32);
+  range.writeInt16LE(type, 0);
+  range.writeBigInt64LE(BigInt(start), 8);
+  range.writeBigInt64LE(BigInt(length), 16);
+  if (fcntl(fd, kind, range) !== 0) throw new Error('not locked');
+}
+const POSIX = 6, OFD = 37, READ = 0, WRITE = 1;
+// Ends with the test, whatever happens to it.
+process.stdin.on('end', () => process.exit()).resume();
+`;
+
+/** Runs Node code (ESM) in a process of its own until disposed; returns when it printed `ready`. */
+export async function startActor(code: string, args: readonly string[] = []): Promise<Actor> {
+  const source = `${prelude}\n${code}\nfs.writeSync(1, 'ready\\n');`;
+  const child = spawn(process.execPath, ['--input-type=module', '-e', source, '--', ...args], {
+    stdio: ['pipe', 'pipe', 'inherit'],
+  });
+  return started(child, 'ready');
+}
+
+/** A QEMU under TCG that never runs its guest, with one raw disk. */
+export async function startQemu(disk: string, more: readonly string[] = [], drive = ''): Promise<Actor> {
+  const child = spawn(
+    'qemu-system-x86_64',
+    [
+      ...['-display', 'none', '-m', '64', '-S', '-accel', 'tcg', '-nodefaults', '-qmp', 'stdio'],
+      ...['-drive', `file=${disk},if=none,format=raw,id=d${drive}`, '-device', 'virtio-blk-pci,drive=d'],
+      ...more,
+    ],
+    { stdio: ['pipe', 'pipe', 'inherit'] },
+  );
+  return started(child, 'QMP');
+}
+
+/** Any other program that prints a word when it is ready. */
+export async function startProgram(
+  program: string,
+  args: readonly string[],
+  readyWord: string,
+): Promise<Actor> {
+  return started(spawn(program, args, { stdio: ['pipe', 'pipe', 'inherit'] }), readyWord);
+}
+
+async function started(child: ChildProcess, readyWord: string): Promise<Actor> {
+  const exit = once(child, 'exit');
+  const actor: Actor = {
+    pid: child.pid ?? 0,
+    child,
+    async [Symbol.asyncDispose]() {
+      child.kill('SIGKILL');
+      await exit;
+    },
+  };
+  let output = '';
+  for await (const chunk of child.stdout ?? []) {
+    output += String(chunk);
+    // Without destroying the pipe: the actor may still write.
+    if (output.includes(readyWord)) {
+      child.stdout?.resume();
+      return actor;
+    }
+  }
+  await exit;
+  throw new Error(`${child.spawnfile} ended before it was ready: ${output}`);
+}
+
+/** A regular file, or a block device, as a plan would have it. */
+export function resourceAt(path: string, more: Partial<Resource> = {}): Resource {
+  const stats = statSync(path, { bigint: true });
+  const block = stats.isBlockDevice();
+  return {
+    kind: 'disk',
+    identity: path,
+    label: path,
+    storage: block ? 'block' : 'file',
+    scope: 'host',
+    path,
+    inode: inodeOf(stats),
+    ...(block ? { device: deviceName(stats.rdev) } : {}),
+    ...more,
+  };
+}
+
+/** For code in an actor: the same koffi as ours. */
+export const koffiPath = createRequire(import.meta.url).resolve('koffi');
