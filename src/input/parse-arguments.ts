@@ -8,28 +8,20 @@ const diskForm = 'PATH[:exclusive|shared|read|peek][:format=FORMAT]';
 const leaseForm = 'LOCKSPACE:KEY[:PATH[:OFFSET]]';
 
 /**
- * Reads `PATH[:MODE][:format=FORMAT]`, the two endings in either order. Other colons belong to the path; for a
- * path that itself ends in `:read`, write the mode behind it (`/a:read:exclusive`).
+ * Reads `PATH[:MODE][:format=FORMAT]`, in this order. Other colons belong to the path; for a path that itself
+ * ends in `:read` or `:format=raw`, write the mode behind it (`/a:read:exclusive`).
  * @param options.cwd what a relative path is relative to; the process's own without it
  * @returns a disk whose label is the path as written; the path is made absolute, but not otherwise tidied:
  *   `..` after a symlink leads where the kernel says
  * @throws HoldfastError USAGE
  */
 export function parseDiskArgument(text: string, options: { cwd?: string } = {}): DiskDescription {
-  let path = text;
-  let mode: AskedMode | undefined;
-  let format: string | undefined;
-  for (;;) {
-    const colon = path.lastIndexOf(':');
-    const ending = colon === -1 ? '' : path.slice(colon + 1);
-    const found = askedModes.find((one) => one === ending);
-    if (mode === undefined && found !== undefined) mode = found;
-    else if (format === undefined && ending.startsWith('format=') && !ending.includes('/')) {
-      format = ending.slice('format='.length);
-      if (!/^[a-z0-9-]+$/.test(format)) throw usage(`--disk ${text}: "${format}" is no format`, diskForm);
-    } else break;
-    path = path.slice(0, colon);
+  const [, beforeFormat = text, format] = /^(.*):format=([^:/]*)$/s.exec(text) ?? [];
+  if (format !== undefined && !/^[a-z0-9-]+$/.test(format)) {
+    throw usage(`--disk "${text}": "${format}" is no format`, diskForm);
   }
+  const mode = askedModes.find((one) => beforeFormat.endsWith(`:${one}`));
+  const path = mode === undefined ? beforeFormat : beforeFormat.slice(0, -mode.length - 1);
   if (path === '') throw usage(`--disk "${text}": there is no path`, diskForm);
   if (path.includes('\0')) throw usage('--disk: a path with a zero byte', diskForm);
   return {

@@ -10,6 +10,7 @@ import type { HoldfastError } from '../errors.js';
 import type { Place } from '../vocabulary.js';
 import { inputError } from './input-error.js';
 import { placeFinder } from './place-finder.js';
+import { syntaxError } from './xml-syntax-error.js';
 
 /** A domain of 1,000 disks takes half a MiB; libvirt's own RPC carries strings of at most 16 MiB. */
 export const xmlBytesMax = 16 * 1024 * 1024;
@@ -74,7 +75,8 @@ export function parseXml(xml: string, file: string): XmlElement {
   const open: OpenElement[] = [];
   let root: OpenElement | undefined;
   let start: Place = placeOf(0);
-  let prologEnd = 0;
+  /** Behind the last markup that was read to its end. */
+  let eventEnd = 0;
   let depth = 0;
   let nodes = 0;
   /** How many of the open elements are inside something foreign, itself included. */
@@ -91,23 +93,30 @@ export function parseXml(xml: string, file: string): XmlElement {
     nodes += 1;
     if (nodes > xmlNodesMax) throw limit(`the XML has more than ${xmlNodesMax} elements and attributes`);
   };
-  const rememberProlog = (): void => {
-    if (root === undefined) prologEnd = parser.position;
+  const rememberEnd = (): void => {
+    eventEnd = parser.position;
   };
 
   parser.on('error', (error) => {
-    throw syntaxError(error.message, text, parser.position, placeOf, [open.at(-1), closed]);
+    throw syntaxError(error.message, {
+      text,
+      placeOf,
+      position: parser.position,
+      eventEnd,
+      open: open.at(-1),
+      closed,
+    });
   });
   parser.on('doctype', () => {
     throw inputError(
       'XML_FORBIDDEN',
-      placeOf(text.indexOf('<!DOCTYPE', prologEnd)),
+      placeOf(text.indexOf('<!DOCTYPE', eventEnd)),
       'the XML has a document type (<!DOCTYPE>), which is never read',
     );
   });
   parser.on('xmldecl', ({ encoding }) => checkEncoding(encoding, text, placeOf));
-  parser.on('comment', rememberProlog);
-  parser.on('processinginstruction', rememberProlog);
+  parser.on('comment', rememberEnd);
+  parser.on('processinginstruction', rememberEnd);
   parser.on('attribute', count);
   parser.on('opentagstart', () => {
     start = placeOf(text.lastIndexOf('<', parser.position - 2));
@@ -116,6 +125,7 @@ export function parseXml(xml: string, file: string): XmlElement {
     count();
   });
   parser.on('opentag', ({ name, attributes }) => {
+    rememberEnd();
     const element: OpenElement = { name, attributes, children: [], text: '', place: start };
     const isForeign = foreign > 0 || name.includes(':') || (attributes['xmlns'] ?? '') !== '';
     root ??= element;
@@ -127,11 +137,15 @@ export function parseXml(xml: string, file: string): XmlElement {
     open.push(element);
   });
   parser.on('text', addText);
-  parser.on('cdata', addText);
+  parser.on('cdata', (part) => {
+    rememberEnd();
+    addText(part);
+  });
   parser.on('closetag', () => {
+    rememberEnd();
     depth -= 1;
+    closed = foreign > 0 ? undefined : open.pop();
     if (foreign > 0) foreign -= 1;
-    else closed = open.pop();
   });
 
   parser.write(text).close();
@@ -158,27 +172,4 @@ function checkEncoding(encoding: string | undefined, text: string, placeOf: (off
   throw inputError('XML_SYNTAX', placeOf(0), `the XML says that it is ${encoding}; only UTF-8 is read`, {
     remedy: 'Convert it to UTF-8 (iconv) and say so in its first line.',
   });
-}
-
-function syntaxError(
-  message: string,
-  text: string,
-  position: number,
-  placeOf: (offset: number) => Place,
-  [open, closed]: readonly [open: XmlElement | undefined, closed: XmlElement | undefined],
-): HoldfastError {
-  // The parser stands behind the character that it complains of, or at the end of the text.
-  const place = placeOf(position >= text.length ? text.length : Math.max(0, position - 1));
-  if (message.startsWith('undefined entity')) {
-    return inputError('XML_FORBIDDEN', place, "an entity that is none of XML's own five is never read", {
-      remedy: 'Write the character itself, or its number (&#38;).',
-    });
-  }
-  const opened =
-    open !== undefined && message === `unclosed tag: ${open.name}`
-      ? ` (opened in line ${open.place.line})`
-      : closed !== undefined && message.startsWith('unexpected close tag')
-        ? `: the <${closed.name}> of line ${closed.place.line} is not closed`
-        : '';
-  return inputError('XML_SYNTAX', place, `not well-formed XML: ${message.replace(/\.$/, '')}${opened}`);
 }
