@@ -7,6 +7,12 @@ export type BackingName =
 
 /** Drivers of QEMU that open a path of this host. */
 const pathDrivers: ReadonlySet<string> = new Set(['file', 'host_device', 'host_cdrom']);
+/** Drivers of QEMU that pass through what is below them and are no format. */
+const filterDrivers: ReadonlySet<string> = new Set(
+  'throttle copy-on-read copy-before-write blkdebug blkverify blklogwrites blkreplay preallocate compress'.split(
+    ' ',
+  ),
+);
 /** A format in a filter in a filter...: QEMU's own tools write two levels. */
 const jsonDepthMax = 8;
 
@@ -57,8 +63,8 @@ function readJson(name: string, headerFormat: string | undefined): BackingName {
         ...(note === undefined ? {} : { note }),
       };
     }
-    if (driver !== undefined) format ??= driver;
-    if (level['backing'] !== undefined) {
+    if (driver !== undefined && !filterDrivers.has(driver)) format ??= driver;
+    if (level['backing'] !== undefined && level['backing'] !== null) {
       note = 'its name says what is below it in JSON, which is not followed: what its header says is planned';
     }
     options = record(level['file']);

@@ -98,13 +98,13 @@ export function parseQcow2Header(readAt: ReadAt, label: string): Qcow2Header | u
     const end = nameOffset === 0n ? clusterBytes : Number(nameOffset);
     let offset = headerBytes;
     for (let count = 0; offset + 8 <= end; count++) {
-      if (count === extensionsMax) throw damaged(`it has more than ${extensionsMax} extensions`);
       const head = readAt(offset, 8);
       // An image without guest data can end right behind its header.
       if (head.length < 8) return found;
       const type = head.readUInt32BE(0);
       const length = head.readUInt32BE(4);
       if (type === extensionEnd) return found;
+      if (count === extensionsMax) throw damaged(`it has more than ${extensionsMax} extensions`);
       offset += 8;
       if (offset + length > end) throw damaged('an extension reaches beyond the space for extensions');
       if (type === extensionBackingFormat) {
