@@ -1,4 +1,7 @@
-/** Inodes as this host names them. Always from bigint stats: GlusterFS's inode numbers are above 2^53. */
+/**
+ * Inodes as this host names them. Always from bigint stats: GlusterFS's inode numbers are above 2^53, and half of
+ * them above 2^63, where Node's bigint stats are negative.
+ */
 import type { BigIntStats } from 'node:fs';
 import type { Inode } from '../vocabulary.js';
 
@@ -9,8 +12,8 @@ export function deviceName(dev: bigint): string {
   return `${major}:${minor}`;
 }
 
-export function inodeOf(stats: BigIntStats): Inode {
-  return { dev: deviceName(stats.dev), ino: stats.ino.toString() };
+export function inodeOf({ dev, ino }: Pick<BigIntStats, 'dev' | 'ino'>): Inode {
+  return { dev: deviceName(dev), ino: BigInt.asUintN(64, ino).toString() };
 }
 
 export function sameInode(a: Inode, b: Inode): boolean {
