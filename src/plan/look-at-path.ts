@@ -73,6 +73,12 @@ export function lookAtPath(path: string, what: string, details: ErrorDetails = {
   };
 }
 
+/** The number, `major:minor`, of a character device: the memory of a guest can be one (DAX). */
+export function characterDevice(path: string): string | undefined {
+  const stats = statSync(path, { bigint: true, throwIfNoEntry: false });
+  return stats?.isCharacterDevice() === true ? deviceName(stats.rdev) : undefined;
+}
+
 /** Like `lookAtPath` for what nobody named, such as the disk around a partition: not there is no error. */
 export function glanceAtPath(path: string): Seen | undefined {
   try {

@@ -42,7 +42,9 @@ function sayFormatsUnknown(disks: readonly DiskDescription[], planner: Planner):
   const few = 3;
   const names = unknown.slice(0, few).map(({ label }) => label);
   const more = unknown.length > few ? ` and ${unknown.length - few} more` : '';
-  planner.note(`no format is said for ${names.join(', ')}${more}: base images below are not looked for`);
+  planner.note(
+    `no format is said for ${names.join(', ')}${more}: base images below are not looked for (:format=qcow2 behind a path says it)`,
+  );
 }
 
 function planLease(lease: LeaseDescription, planner: Planner): PlanItem {

@@ -28,7 +28,9 @@ const loopback = /^(localhost|127(\.\d+){3}|\[?::1\]?)(:\d+)?$/;
 /** A host without the port that goes without saying. A unix socket's path stays as it is. */
 function tidyHost(host: string, protocol: string): string {
   if (host.startsWith('/')) return host;
-  const lower = host.toLowerCase();
+  const named = host.toLowerCase();
+  // An IPv6 address has brackets only where a port follows.
+  const lower = /^[^[]*:[^:]*:/.test(named) ? `[${named}]` : named;
   const match = /^(\[[^\]]*\]|[^:]*):(\d+)$/.exec(lower);
   const isDefault = defaultPorts[protocol]?.includes(match?.[2] ?? '') ?? false;
   return isDefault ? (match?.[1] ?? lower) : lower;

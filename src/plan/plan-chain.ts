@@ -28,33 +28,40 @@ class Chain {
   private readonly planned = new Set<string>();
   private readonly followed = new Set<string>();
   private readonly formats = new Map<string, string>();
+  /** Images of which the XML says what is below them. */
+  private readonly told = new Set<string>();
 
   constructor(disk: DiskDescription, planner: Planner) {
     this.disk = disk;
     this.planner = planner;
   }
 
-  private get explicit(): boolean {
-    return this.disk.backing !== undefined;
-  }
-
   async plan(top: PlannedSource, mode: Mode): Promise<void> {
-    const layers = [this.layer(top, this.disk.format, mode)];
-    for (const base of this.disk.backing ?? []) {
+    const { backing } = this.disk;
+    const layers = [this.layer(top, this.disk.format, mode, backing !== undefined)];
+    for (const base of backing ?? []) {
       const place = base.place ?? this.disk.place;
       const placed = place === undefined ? base : { ...base, place };
       const source = planSource(placed, { role: 'base', mode: 'read', of: this.disk.label }, this.planner);
       this.add(source.item);
-      layers.push(this.layer(source, base.format, 'read'));
+      // An XML without an empty <backingStore/> at its end leaves open what is below the last image.
+      const told = base !== backing?.at(-1) || base.backing !== undefined;
+      layers.push(this.layer(source, base.format, 'read', told));
     }
     for (const layer of layers) if (layer !== undefined) await this.follow(layer);
   }
 
-  private layer({ item, seen }: PlannedSource, format: string | undefined, mode: Mode): Layer | undefined {
+  private layer(
+    { item, seen }: PlannedSource,
+    format: string | undefined,
+    mode: Mode,
+    told: boolean,
+  ): Layer | undefined {
     if (item.resource === undefined || seen === undefined) return undefined;
     const { identity } = item.resource;
     this.planned.add(identity);
     if (format !== undefined) this.formats.set(identity, format);
+    if (told) this.told.add(identity);
     return { seen, identity, format, mode };
   }
 
@@ -94,7 +101,8 @@ class Chain {
     const overlay = printable(above.seen.path);
     if (name.kind === 'elsewhere') {
       const reason = `not locked, and what is below it is not known: ${name.why}`;
-      if (!this.explicit) this.items.push({ role: 'base', label: name.name, verdict: 'skip', reason, of });
+      if (!this.told.has(above.identity))
+        this.items.push({ role: 'base', label: name.name, verdict: 'skip', reason, of });
       return undefined;
     }
     const label = printable(name.path);
@@ -103,7 +111,7 @@ class Chain {
       seen = lookAtPath(name.path, `the base of ${overlay}`, this.details());
     } catch (error) {
       // The XML says what QEMU is to open, so what only a header names may be missing.
-      if (!this.explicit || !isMissing(error)) throw error;
+      if (!this.told.has(above.identity) || !isMissing(error)) throw error;
       this.planner.note(
         `${overlay}: its header names a base that the XML does not, and that is missing: ${label}`,
       );
@@ -120,7 +128,7 @@ class Chain {
     }
     if (!this.planned.has(resource.identity)) {
       this.planned.add(resource.identity);
-      if (this.explicit) {
+      if (this.told.has(above.identity)) {
         this.planner.note(
           `${overlay}: its header names a base that the XML does not: ${label} is locked as well`,
         );

@@ -1,7 +1,7 @@
 /** The verdict on one source of the guest's: a disk, or something below one that the XML names. */
-import { HoldfastError } from '../errors.js';
+import { HoldfastError, isHoldfastError } from '../errors.js';
 import type { AskedMode, DiskDescription, PlanItem, Resource, Role, Source } from '../vocabulary.js';
-import { isMissing, lookAtPath, printable, type Seen } from './look-at-path.js';
+import { characterDevice, isMissing, lookAtPath, printable, type Seen } from './look-at-path.js';
 import { networkIdentity, nvmeIdentity } from './network-identity.js';
 import type { Planner } from './planner.js';
 
@@ -119,6 +119,13 @@ export function planSource(
         seen = lookAtPath(source.path, what, details);
       } catch (error) {
         if (disk.optional && isMissing(error)) return skip('it does not exist, and may be missing');
+        const mayBeCharacter = as.role === 'memory' && isHoldfastError(error, 'NOT_A_DISK');
+        const device = mayBeCharacter ? characterDevice(source.path) : undefined;
+        if (device !== undefined) {
+          // There is no inode to lock that other nodes of the device share: its number is its name.
+          const found = { identity: `char:${hostId}:${device}`, storage: 'name', scope: 'host' } as const;
+          return { item: lockItem(base, { kind: 'disk', label, ...found }, as.mode, disk.note) };
+        }
         throw error;
       }
       return { item: lockItem(base, resourceAt(seen, label, planner), as.mode, disk.note), seen };

@@ -79,6 +79,17 @@ test('what is no disk is refused without blocking', async (t) => {
   for (const path of [pipe, '/dev/null']) await failsWith('NOT_A_DISK', guest([disk(path)]), /is neither/);
 });
 
+test('persistent memory can be a character device, and goes by its number', async () => {
+  const plan = await makePlan(guest([disk('/dev/null', { role: 'memory' })]), { hostId: 'H' });
+  assert.deepEqual(plan.requests[0]?.resource, {
+    kind: 'disk',
+    identity: 'char:H:1:3',
+    label: '/dev/null',
+    storage: 'name',
+    scope: 'host',
+  });
+});
+
 test('a file that may not be read', async (t) => {
   const path = join(scratch(t), 'secret.img');
   writeFileSync(path, '', { mode: 0o000 });

@@ -13,6 +13,7 @@ test('hosts in any order, any case, with or without the port that goes without s
   assert.equal(of('rbd', 'vms/web1', ['mon1', 'mon2:3300']), 'net:rbd:mon1,mon2:vms/web1');
   assert.equal(of('nbd', 'e', ['h:10810']), 'net:nbd:h:10810:e');
   assert.equal(of('nbd', 'e', ['[FD00::1]:10809']), 'net:nbd:[fd00::1]:e');
+  assert.equal(of('nbd', 'e', ['fd00::1']), 'net:nbd:[fd00::1]:e');
 });
 
 test('aliases for a host and for a whole list', () => {

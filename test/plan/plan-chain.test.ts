@@ -257,6 +257,20 @@ test('what a header names beside the XML is locked as well, and said', async (t)
   assert.deepEqual(asked(network), [`exclusive ${top}`, 'read x']);
 });
 
+test('an XML that leaves the end of its chain open is completed from the headers', async (t) => {
+  const folder = scratch(t);
+  const [top, base, deep] = [join(folder, 't'), join(folder, 'b'), join(folder, 'd')];
+  overlay(top, 'b', 'qcow2');
+  overlay(base, 'd', 'raw');
+  await fails('NO_SUCH_FILE', [qcow2(top, { backing: [qcow2(base)] })], /the base of .*b\) does not exist/);
+  writeFileSync(deep, '');
+  const open = await makePlan(guest([qcow2(top, { backing: [qcow2(base)] })]));
+  assert.deepEqual(asked(open), [`exclusive ${top}`, `read ${base}`, `read ${deep}`]);
+  assert.deepEqual(open.notes, []);
+  const ended = await makePlan(guest([qcow2(top, { backing: [qcow2(base, { backing: [] })] })]));
+  assert.match(ended.notes.join(), /a base that the XML does not/);
+});
+
 test('a peeked disk has no chain', async (t) => {
   const folder = scratch(t);
   overlay(join(folder, 't'), 'gone', 'raw');

@@ -51,6 +51,11 @@ test('a plan made again is the same until the chain or an inode is another', asy
   assert.equal(planChanged(before, await makePlan(description)), true);
   writeFileSync(top, craftQcow2({ name: 'b', extensions }));
   assert.equal(planChanged(before, await makePlan(description)), false);
+  const elsewhere = before.requests.map(({ resource, mode }) => ({
+    mode,
+    resource: { ...resource, inode: { dev: '0:99', ino: resource.inode?.ino ?? '' } },
+  }));
+  assert.equal(planChanged(before, { ...before, requests: elsewhere }), true);
   renameSync(join(folder, 'c'), base);
   assert.equal(planChanged(before, await makePlan(description)), true);
   assert.equal(planChanged(before, await makePlan(guest([disk(top, { mode: 'read' })]))), true);
