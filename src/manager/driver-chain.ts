@@ -5,8 +5,9 @@
 import type { Driver, DriverAbout, DriverFactory, DriverSettings, Grant } from '../driver/contract.js';
 import { findDriver } from '../driver/discovery.js';
 import { lazyDriver, type LazyDriver } from '../driver/started-driver.js';
-import { causeText, HoldfastError, isHoldfastError } from '../errors.js';
+import { HoldfastError } from '../errors.js';
 import type { LockRequest, Owner } from '../vocabulary.js';
+import { aborted } from './abort.js';
 
 export interface StartedDriver {
   readonly about: DriverAbout;
@@ -164,13 +165,6 @@ export class DriverChain {
     const slots = await this.#slots?.catch(() => []);
     for (const { lazy } of (slots ?? []).toReversed()) await lazy.end();
   }
-}
-
-export function aborted(signal: AbortSignal): HoldfastError {
-  if (isHoldfastError(signal.reason)) return signal.reason;
-  return new HoldfastError('ABORTED', `the caller gave up (${causeText(signal.reason)}); nothing is held`, {
-    cause: signal.reason,
-  });
 }
 
 function mapByModes(

@@ -6,7 +6,6 @@
  * of the process that wrote the record. A record becomes visible (by rename) only after it is locked, and
  * is removed only under a write lock of the remover's.
  */
-import { randomBytes } from 'node:crypto';
 import {
   closeSync,
   constants,
@@ -23,6 +22,7 @@ import {
 import { join } from 'node:path';
 import { testLock, tryLock } from '../system/ofd-lock.js';
 import { inodeOf } from '../system/inode.js';
+import { randomUuid } from '../system/random.js';
 import type { Inode, LockRequest, Owner } from '../vocabulary.js';
 
 /** What the file says. Fields are added, never changed; a reader ignores those it does not know. */
@@ -65,7 +65,7 @@ const recordBytesMax = 64 * 1024 * 1024;
 const writeRetriesMax = 20;
 
 export function newHoldId(): string {
-  return randomBytes(6).toString('hex');
+  return randomUuid().replaceAll('-', '').slice(0, 12);
 }
 
 /** Writes a record into `directory`, which exists. Throws the system's error. */
@@ -94,10 +94,11 @@ export function rewriteRecord({ fd }: WrittenRecord, record: HoldRecord): void {
   ftruncateSync(fd, text.length);
 }
 
-/** Closes the own descriptor of a record, and removes it unless a child keeps it alive. */
-export function leaveRecord({ fd, path }: WrittenRecord): void {
+/** Lets go of a record. `shared`: a child may have inherited its descriptor, and then keeps it alive. */
+export function leaveRecord({ fd, path }: WrittenRecord, shared: boolean): void {
+  if (!shared) removeQuietly(path);
   closeSync(fd);
-  removeIfDead(path);
+  if (shared) removeIfDead(path);
 }
 
 /** All records that some process keeps alive; dead ones are removed and given to `died`. */

@@ -2,6 +2,7 @@
 import { spawn, type ChildProcess, type SpawnOptions } from 'node:child_process';
 import { HoldfastError } from '../errors.js';
 import type { LockRequest, Loss, Owner, Plan } from '../vocabulary.js';
+import { joinSignals } from './abort.js';
 import type { HeldGrant } from './driver-chain.js';
 import type { GuestInput } from './guest-input.js';
 import type { LockOptions } from './lock-options.js';
@@ -18,8 +19,8 @@ type State = 'held' | 'released' | 'abandoned' | 'handed over';
 export interface HoldKeeper {
   extend(hold: HoldContents, input: GuestInput, options: LockOptions): Promise<HoldContents>;
   shrink(hold: HoldContents, identities: readonly string[]): Promise<HoldContents>;
-  /** Gives the locks back, or (`keep`) only lets go of the record and the descriptors of this process. */
-  end(hold: HoldContents, how: Exclude<State, 'held'>): Promise<void>;
+  /** Gives the locks back, unless it is abandoned. `shared`: a child may have inherited them. */
+  end(hold: HoldContents, how: Exclude<State, 'held'>, shared: boolean): Promise<void>;
 }
 
 export interface HoldContents {
@@ -43,6 +44,8 @@ export class Hold {
   /** Running commands, with the number of extensions that there had been when each was started. */
   readonly #children = new Map<ChildProcess, number>();
   #extensions = 0;
+  /** Whether somebody else may have got the descriptors. */
+  #shared = false;
   /** Changes come one after another: an extension that is granted while the hold ends is given back with it. */
   #changing: Promise<unknown> = Promise.resolve();
   readonly #noMoreChanges = new AbortController();
@@ -99,6 +102,7 @@ export class Hold {
 
   /** What a command inherits to keep the locks; `spawn` passes them on. */
   get descriptors(): readonly number[] {
+    this.#shared = true;
     return [
       ...this.#contents.held.flatMap(({ grant }) => grant.descriptors),
       this.#contents.recordDescriptor,
@@ -144,11 +148,12 @@ export class Hold {
   extend(input: GuestInput, options: LockOptions = {}): Promise<void> {
     return this.#change('extend', async () => {
       this.signal.throwIfAborted();
-      const signals = [this.#noMoreChanges.signal, ...(options.signal === undefined ? [] : [options.signal])];
-      this.#contents = await this.#keeper.extend(this.#contents, input, {
-        ...options,
-        signal: AbortSignal.any(signals),
-      });
+      const { signal, leave } = joinSignals(options.signal, this.#noMoreChanges.signal);
+      try {
+        this.#contents = await this.#keeper.extend(this.#contents, input, { ...options, signal });
+      } finally {
+        leave();
+      }
       this.#extensions++;
       this.#watchLosses();
     });
@@ -237,9 +242,9 @@ export class Hold {
   #end(how: Exclude<State, 'held'>): Promise<void> {
     if (this.#state === 'held') {
       this.#state = how;
-      this.#noMoreChanges.abort(new HoldfastError('ENDED', `hold ${this.id} was ${how}`));
+      this.#noMoreChanges.abort(`the hold was ${how}`);
       this.#ending = this.#changing
-        .then(() => this.#keeper.end(this.#contents, how))
+        .then(() => this.#keeper.end(this.#contents, how, this.#shared))
         .finally(() => this.#afterEnd?.());
     }
     return this.#ending ?? Promise.resolve();

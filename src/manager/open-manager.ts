@@ -7,6 +7,7 @@ import { makePlan } from '../plan/make-plan.js';
 import type { PlanOptions } from '../plan/plan-options.js';
 import { privateDirectory, runtimeDirectory } from '../system/runtime-directory.js';
 import type { GuestDescription, LockRequest, Plan } from '../vocabulary.js';
+import { joinSignals } from './abort.js';
 import { acquirePlan, type AcquiredPlan } from './acquire-plan.js';
 import { checkPlan, type CheckedPlan } from './check-plan.js';
 import { readConfiguration, type Configuration } from './configuration.js';
@@ -124,10 +125,7 @@ export class Manager {
     const allowUnlocked = await this.#allowUnlocked(options);
     const planOptions = await this.#planOptions(allowUnlocked);
     const chain = await this.#drivers();
-    const signal =
-      options.signal === undefined
-        ? this.#closing.signal
-        : AbortSignal.any([options.signal, this.#closing.signal]);
+    const { signal, leave } = joinSignals(options.signal, this.#closing.signal);
     let plan: Plan | undefined;
     const context = {
       chain,
@@ -145,7 +143,7 @@ export class Manager {
         throw await explainRefusal(error, plan.requests, this.#records());
       }
     };
-    return waitFor(attempt, { ...options, wait: options.wait ?? waitMs ?? false }, signal);
+    return waitFor(attempt, { ...options, wait: options.wait ?? waitMs ?? false }, signal).finally(leave);
   }
 
   async #keep(
@@ -206,12 +204,12 @@ export class Manager {
         };
         return rewritten({ ...contents, held, plan });
       },
-      end: async (contents, how) => {
+      end: async (contents, how, shared) => {
         this.#holds.delete(contents.id);
         try {
           if (how !== 'abandoned') await (await this.#drivers()).release(contents.held);
         } finally {
-          if (how !== 'abandoned') leaveRecord(record);
+          if (how !== 'abandoned') leaveRecord(record, shared);
         }
       },
     };

@@ -1,6 +1,6 @@
 /** Waiting for what is in use: asks again and again, at random intervals, until it is granted or the time is over. */
 import { HoldfastError, isHoldfastError } from '../errors.js';
-import { aborted } from './driver-chain.js';
+import { aborted } from './abort.js';
 import type { LockOptions } from './lock-options.js';
 
 /** Short at first, for a holder that is just ending; then seldom, for one that runs for days. */

@@ -39,17 +39,18 @@ export function lockTargets(
   lockspace: string,
   libvirt: readonly LibvirtSettings[],
 ): readonly LockTarget[] {
-  const byIdentity = ownLockFile(lockspace, resource.identity);
+  // Only where it is needed: the first hash loads node:crypto, which costs 2 ms of a start.
+  const byIdentity = (): LockTarget => ownLockFile(lockspace, resource.identity);
   switch (resource.storage) {
     case 'file':
       return [image(resource, false), ...libvirtLockFiles(resource, libvirt)];
     case 'block':
       // Whoever may open a partition need not be allowed to open its disk; the identity's lock file is enough then.
-      return [byIdentity, image(resource, mode === 'part'), ...libvirtLockFiles(resource, libvirt)];
+      return [byIdentity(), image(resource, mode === 'part'), ...libvirtLockFiles(resource, libvirt)];
     case 'directory':
-      return [byIdentity, ...libvirtLockFiles(resource, libvirt)];
+      return [byIdentity(), ...libvirtLockFiles(resource, libvirt)];
     default:
-      return resource.lease?.path === undefined ? [byIdentity] : [leaseFile(resource.lease)];
+      return resource.lease?.path === undefined ? [byIdentity()] : [leaseFile(resource.lease)];
   }
 }
 
@@ -86,6 +87,7 @@ function libvirtLockFiles(resource: Resource, libvirt: readonly LibvirtSettings[
     const device = resource.storage === 'block';
     if (device && add(settings.lvmLockspaceDir, resource.lvmUuid)) continue;
     if (device && add(settings.scsiLockspaceDir, resource.scsiId)) continue;
+    if (settings.fileLockspaceDir === undefined) continue;
     for (const name of names) add(settings.fileLockspaceDir, sha256(name));
   }
   return [...paths].map((path) => ({

@@ -1,0 +1,36 @@
+/** Giving up: one signal of several, and the error that it means. */
+import { causeText, HoldfastError, isHoldfastError } from '../errors.js';
+
+export interface JoinedSignal {
+  readonly signal: AbortSignal;
+  /** The work is over: the sources no longer refer to it. */
+  readonly leave: () => void;
+}
+
+/**
+ * A signal that is aborted with the first of its sources. Unlike `AbortSignal.any` it can be left: a manager lives
+ * long, and every acquire would leave a dependant behind in its signal until the next collection.
+ */
+export function joinSignals(...sources: readonly (AbortSignal | undefined)[]): JoinedSignal {
+  const joined = new AbortController();
+  const leaves: (() => void)[] = [];
+  for (const source of sources) {
+    if (source === undefined) continue;
+    if (source.aborted) {
+      joined.abort(source.reason);
+      break;
+    }
+    const follow = (): void => joined.abort(source.reason);
+    source.addEventListener('abort', follow, { once: true });
+    leaves.push(() => source.removeEventListener('abort', follow));
+  }
+  return { signal: joined.signal, leave: () => leaves.forEach((leave) => leave()) };
+}
+
+/** What is thrown when the caller gave up. */
+export function aborted(signal: AbortSignal): HoldfastError {
+  if (isHoldfastError(signal.reason)) return signal.reason;
+  return new HoldfastError('ABORTED', `the caller gave up (${causeText(signal.reason)}); nothing is held`, {
+    cause: signal.reason,
+  });
+}
