@@ -2,13 +2,13 @@ import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import test from 'node:test';
 import * as fc from 'fast-check';
-import { driverConformance, runWithNodeTest } from '../../src/driver/conformance.js';
-import type { Driver, Grant } from '../../src/driver/contract.js';
-import { optionalFunctions } from '../../src/driver/driver-shape.js';
-import memory from '../../src/drivers/memory/memory.js';
-import { compatible, modes } from '../../src/vocabulary.js';
-import type { Mode } from '../../src/vocabulary.js';
-import { namedResource, owner, request, signal } from '../driver/named-resource.js';
+import { driverConformance, runWithNodeTest } from '../../../src/driver/conformance.js';
+import type { Driver, Grant } from '../../../src/driver/contract.js';
+import { optionalFunctions } from '../../../src/driver/driver-shape.js';
+import memory from '../../../src/drivers/memory/memory.js';
+import { compatible, modes } from '../../../src/vocabulary.js';
+import type { Mode } from '../../../src/vocabulary.js';
+import { namedResource, owner, request, signal } from '../../driver/named-resource.js';
 
 const suite = await driverConformance({
   factory: memory,

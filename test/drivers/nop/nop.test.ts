@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { driverConformance, runWithNodeTest } from '../../src/driver/conformance.js';
-import nop from '../../src/drivers/nop/nop.js';
-import { namedResource, owner, request, signal } from '../driver/named-resource.js';
+import { driverConformance, runWithNodeTest } from '../../../src/driver/conformance.js';
+import nop from '../../../src/drivers/nop/nop.js';
+import { namedResource, owner, request, signal } from '../../driver/named-resource.js';
 
 runWithNodeTest(test, await driverConformance({ factory: nop, makeResource: namedResource }));
 
