@@ -61,9 +61,9 @@ async function reportFailure(
 }
 
 /** Whoever did not wait can. */
-function waitHint(parsed: Parsed | undefined, error: HoldfastError): { orElse?: string } {
+function waitHint(parsed: Parsed | undefined, error: HoldfastError): { waitCommand?: string } {
   if (parsed?.command.name !== 'run' || parsed.options.has('wait') || error.code !== 'IN_USE') return {};
-  return { orElse: 'or wait for it: holdfast run --wait=5m ...' };
+  return { waitCommand: 'holdfast run --wait=5m ...' };
 }
 
 function reportBug(error: unknown): number {

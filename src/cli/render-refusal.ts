@@ -7,37 +7,25 @@ import { noStyle, type Style } from './style.js';
 export interface RefusalOptions {
   readonly style?: Style;
   readonly now?: Date;
-  /** Said after a holder's own remedy (`or wait for it: holdfast run --wait=5m ...`). */
-  readonly orElse?: string;
+  /** How to wait instead, said after a holder's own remedy (`holdfast run --wait=5m ...`). */
+  readonly waitCommand?: string;
 }
-
-const asked: Readonly<Record<string, string>> = {
-  exclusive: 'you asked for it exclusively',
-  shared: 'you asked for it shared',
-  read: 'you asked for it for reading',
-  part: 'you asked for a part of it',
-};
 
 /** Ends with a newline. */
 export function renderRefusal(error: HoldfastError, options: RefusalOptions = {}): string {
-  const { style = noStyle, now = new Date(), orElse } = options;
+  const { style = noStyle, now = new Date(), waitCommand } = options;
   const line = (head: string, text: string): string => `  ${style.dim(head.padEnd(10))}${text}\n`;
   let text = `${style.bold('holdfast:')} ${headline(error)}\n`;
   for (const holder of error.holders) {
     text += line('held by', renderHolder(holder, now));
     if (holder.through.length > 0) text += line('through', enumeration(holder.through));
   }
-  // A refusal that is the cause (of a TIMEOUT) is in the message already.
-  if (error.cause !== undefined && !isHoldfastError(error.cause, 'IN_USE'))
-    text += line('because', oneLine(causeText(error.cause)));
-  return text + line('try', advice(error, orElse));
+  const reason = reasonBelow(error);
+  if (reason !== undefined) text += line('because', reason);
+  return text + line('try', advice(error, waitCommand));
 }
 
 function headline(error: HoldfastError): string {
-  if (error.code === 'IN_USE' && error.resource !== undefined && error.holders.length > 0) {
-    const mode = error.mode === undefined ? undefined : asked[error.mode];
-    return `${error.resource} is in use${mode === undefined ? '' : ` (${mode})`}`;
-  }
   const { place, message } = error;
   if (place === undefined || message.includes(`${place.file}:${place.line}`)) return message;
   return `${place.file}:${place.line}:${place.column}: ${message}`;
@@ -60,11 +48,20 @@ export function renderHolder(holder: Holder, now: Date = new Date()): string {
   return `${subject}${where}${since === undefined ? '' : ` since ${renderSince(since, now)}`}`;
 }
 
-function advice(error: HoldfastError, orElse: string | undefined): string {
+/** The cause, if it says what the message does not; under a refusal is the driver's own, which says less. */
+function reasonBelow({ cause, message }: HoldfastError): string | undefined {
+  if (cause === undefined || isHoldfastError(cause, 'IN_USE')) return undefined;
+  const text = oneLine(causeText(cause));
+  return oneLine(message).includes(text) ? undefined : text;
+}
+
+const waiting = ', or wait for it';
+
+function advice(error: HoldfastError, waitCommand: string | undefined): string {
   const remedies = new Set(error.holders.map(({ remedy }) => remedy).filter((one) => one !== undefined));
-  if (remedies.size === 0) return error.remedy;
-  const first = [...remedies].join('; ');
-  return orElse === undefined ? first : `${first}, ${orElse}`;
+  const text = remedies.size === 0 ? error.remedy : [...remedies].join('; ');
+  if (remedies.size === 0 || waitCommand === undefined) return text;
+  return `${text.endsWith(waiting) ? text : text + waiting}: ${waitCommand}`;
 }
 
 /** `a`, `a, and b`, `a, b, and c`. */

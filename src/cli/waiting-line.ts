@@ -16,11 +16,12 @@ const stderr = 2;
 const clearLine = '\r\u001B[K';
 
 export function waitingLine(quiet: boolean): WaitingLine {
-  const terminal = isatty(stderr);
   let shown = false;
+  let terminal = false;
   return {
     show(waiting) {
       if (quiet) return;
+      if (!shown) terminal = isatty(stderr);
       if (terminal) writeError(clearLine + withinLine(waitingText(waiting)));
       else if (!shown) writeError(`${waitingText(waiting)}\n`);
       shown = true;

@@ -1,4 +1,4 @@
-import { randomUUID } from 'node:crypto';
+import { randomUuid } from '../system/random.js';
 import { HoldfastError } from '../errors.js';
 import type { DiskDescription, GuestDescription, LeaseDescription } from '../vocabulary.js';
 
@@ -37,5 +37,5 @@ export function combineGuests(parts: InputParts): GuestDescription {
       remedy: 'Give --xml FILE, --domain NAME, --disk PATH or --lease LOCKSPACE:KEY.',
     });
   }
-  return { owner: { kind: 'command', name, uuid: randomUUID() }, disks, leases };
+  return { owner: { kind: 'command', name, uuid: randomUuid() }, disks, leases };
 }

@@ -1,5 +1,5 @@
 /** Reads a domain's XML into a description of the guest. Nothing outside the XML is looked at. */
-import { randomUUID } from 'node:crypto';
+import { randomUuid } from '../system/random.js';
 import type {
   DiskDescription,
   GuestDescription,
@@ -65,7 +65,7 @@ function readOwner(domain: XmlElement): OwnerDescription {
 /** libvirt makes an uuid up for a domain that has none; a made-up one keeps nobody from starting it twice. */
 function readUuid(domain: XmlElement): string {
   const element = child(domain, 'uuid');
-  if (element === undefined) return randomUUID();
+  if (element === undefined) return randomUuid();
   const uuid = normaliseUuid(element.text);
   if (uuid !== undefined) return uuid;
   throw inputError('BAD_UUID', element.place, `"${element.text}" is not an uuid`);

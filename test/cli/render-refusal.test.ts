@@ -26,13 +26,19 @@ function inUse(holders: readonly Holder[], mode = 'exclusive'): HoldfastError {
 
 test('the form that the design gives', () => {
   assert.equal(
-    renderRefusal(inUse([web1]), { now, orElse: 'or wait for it: holdfast run --wait=5m ...' }),
+    renderRefusal(inUse([web1]), { now, waitCommand: 'holdfast run --wait=5m ...' }),
     `holdfast: /var/lib/images/a.qcow2 is in use (you asked for it exclusively)
   held by   guest "web1" (qemu-system-x86_64, pid 5783) on this host since 13:18:51
   through   virtlockd, and QEMU's own image lock
   try       virsh shutdown web1, or wait for it: holdfast run --wait=5m ...
 `,
   );
+});
+
+test('a remedy that speaks of waiting already is not said twice', () => {
+  const holder = { ...web1, remedy: 'stop it, or wait for it' };
+  const text = renderRefusal(inUse([holder]), { now, waitCommand: 'holdfast run --wait=5m ...' });
+  assert.match(text, /try {7}stop it, or wait for it: holdfast run --wait=5m \.\.\.\n$/);
 });
 
 test('several holders, each with its way', () => {
@@ -68,6 +74,11 @@ test('other errors: message, cause, remedy', () => {
   try       An uuid has 32 hexadecimal digits; \`uuidgen\` makes one.
 `,
   );
+  const said = new HoldfastError('NO_SUCH_FILE', 'a: ENOENT', {
+    cause: new Error('ENOENT'),
+    remedy: 'Look.',
+  });
+  assert.equal(renderRefusal(said), 'holdfast: a: ENOENT\n  try       Look.\n');
   const named = new HoldfastError('BAD_UUID', "guest.xml:3:7: 'x' is no uuid", { place });
   assert.match(renderRefusal(named), /^holdfast: guest\.xml:3:7: 'x' is no uuid\n/);
 });

@@ -29,16 +29,19 @@ function driversAsJson(listed: readonly DescribedDriver[]): string {
   return JSON.stringify(data, null, 2);
 }
 
+/** Optional functions that a user never asks for; `--json` has all. */
+const internal: readonly string[] = ['mapRequest', 'probe', 'notes', 'end', 'tidy'];
+
 export function renderDrivers(listed: readonly DescribedDriver[], style: Style): string {
   const rows = listed.map(({ name, from, location, shadowed, about, abilities }): (string | Cell)[] => [
     shadowed ? { text: `${name} (shadowed)`, paint: style.dim } : name,
     from,
     about?.reach ?? '-',
     about?.modes.join(', ') ?? '-',
-    abilities === undefined ? '-' : abilities.join(', '),
     location,
+    abilities?.filter((ability) => !internal.includes(ability)).join(', ') ?? '-',
   ]);
-  const table = renderTable(['NAME', 'FROM', 'REACH', 'MODES', 'ALSO CAN', 'WHERE'], rows, style);
+  const table = renderTable(['NAME', 'FROM', 'REACH', 'MODES', 'WHERE', 'ALSO CAN'], rows, style);
   const errors = listed.flatMap(({ error }) =>
     error === undefined ? [] : [renderRefusal(error, { style })],
   );
