@@ -8,6 +8,7 @@
 import { isOpenForWriting } from '../system/file-lease.js';
 import { readKernelTables } from '../system/kernel-uses.js';
 import type { KernelTables } from '../system/kernel-uses.js';
+import { readLocksOf } from '../system/lock-lines.js';
 import { findOpenFiles } from '../system/open-files.js';
 import type { OpenFiles } from '../system/open-files.js';
 import { readProcessStat } from '../system/process.js';
@@ -24,7 +25,6 @@ import { unaccountedHolders, unaccountedLocks } from './unaccounted-locks.js';
 import { lendVirtlockd } from './virtlockd-guest.js';
 
 export { describeProcess } from './describe-process.js';
-export type { ProcessDescription } from './describe-process.js';
 export { findUnlockedUse } from './find-unlocked-use.js';
 export type { FindOptions } from './find-unlocked-use.js';
 
@@ -46,15 +46,17 @@ export async function findHolders(resource: Resource, options: FindOptions = {})
   const targets = resourceTargets(resource, tables);
   if (targets.length === 0) return { holders: [], complete: true };
 
+  const inode = resource.storage === 'block' ? undefined : inodeOfResource(resource);
+  const before = inode === undefined ? undefined : readLocksOf(inode);
   const scan = await findOpenFiles(targets);
   const ignored = new Set(options.ignorePids);
   const uses = processUses(scan.files);
-  const inode = resource.storage === 'block' ? undefined : inodeOfResource(resource);
   const hidden =
     inode === undefined
       ? []
       : unaccountedLocks(
           inode,
+          before,
           scan.files.flatMap((file) => file.locks),
         );
   const holders = [

@@ -7,6 +7,7 @@ import { isOpenForWriting } from '../system/file-lease.js';
 import { inodeOf, sameInode } from '../system/inode.js';
 import { readKernelTables } from '../system/kernel-uses.js';
 import type { KernelTables } from '../system/kernel-uses.js';
+import { readLocksOf } from '../system/lock-lines.js';
 import { findOpenFiles } from '../system/open-files.js';
 import type { Holder, Resource } from '../vocabulary.js';
 import { hasAnyLock, locksAreSeen } from './fuse-locks.js';
@@ -113,7 +114,7 @@ function isExplained(resource: Resource, files: readonly ResourceFile[]): boolea
   const inode = inodeOfResource(resource);
   if (inode === undefined) return true;
   const seen = files.flatMap(({ locks }) => locks);
-  return unaccountedLocks(inode, seen)?.some(isWatched) ?? false;
+  return unaccountedLocks(inode, readLocksOf(inode), seen)?.some(isWatched) ?? false;
 }
 
 function unseenWriter(): Holder {

@@ -9,10 +9,19 @@ import { describedAs, processRemedy } from './process-holder.js';
 /**
  * The lines of /proc/locks for an inode, less those found at a process. Each stands there once, however many
  * processes share it. Undefined: the table cannot be read.
+ * @param before the table as it was before the processes were looked through: a lock that was taken since then has
+ * not been looked for.
  */
-export function unaccountedLocks(inode: Inode, seen: readonly LockLine[]): LockLine[] | undefined {
-  const known = new Set(seen.map(lockKey));
-  return readLocksOf(inode)?.filter((lock) => lock.kind !== 'LEASE' && !known.has(lockKey(lock)));
+export function unaccountedLocks(
+  inode: Inode,
+  before: readonly LockLine[] | undefined,
+  seen: readonly LockLine[],
+): LockLine[] | undefined {
+  const old = new Set(before?.map(lockKey));
+  const found = new Set(seen.map(lockKey));
+  return readLocksOf(inode)?.filter(
+    (lock) => lock.kind !== 'LEASE' && old.has(lockKey(lock)) && !found.has(lockKey(lock)),
+  );
 }
 
 /** Without the device, which btrfs and overlay give in two ways. */

@@ -171,7 +171,7 @@ function describeDescriptor<Target extends FileTarget>(
     }));
 }
 
-export interface Fdinfo {
+interface Fdinfo {
   readonly access: OpenFile<unknown>['access'];
   /** Since Linux 5.14: the number may be another file's by the time this is read. */
   readonly ino?: string;

@@ -3,13 +3,14 @@ import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { statSync } from 'node:fs';
-import { createRequire } from 'node:module';
 import { deviceName, inodeOf } from '../../src/system/inode.js';
 import type { Resource } from '../../src/vocabulary.js';
 
 export interface Actor extends AsyncDisposable {
   readonly pid: number;
   readonly child: ChildProcess;
+  /** What it printed until it was ready. */
+  readonly output: string;
 }
 
 const prelude = `
@@ -46,13 +47,16 @@ export async function startQemu(disk: string, more: readonly string[] = [], driv
   const child = spawn(
     'qemu-system-x86_64',
     [
-      ...['-display', 'none', '-m', '64', '-S', '-accel', 'tcg', '-nodefaults', '-qmp', 'stdio'],
-      ...['-drive', `file=${disk},if=none,format=raw,id=d${drive}`, '-device', 'virtio-blk-pci,drive=d'],
+      ...'-display none -m 64 -S -accel tcg -nodefaults -qmp stdio -device virtio-blk-pci,drive=d'.split(' '),
+      '-drive',
+      `file=${disk},if=none,format=raw,id=d${drive}`,
       ...more,
     ],
     { stdio: ['pipe', 'pipe', 'inherit'] },
   );
-  return started(child, 'QMP');
+  // Answered only when the machine, its disks and their locks are there; the greeting comes before.
+  child.stdin.write('{"execute":"qmp_capabilities"}\n');
+  return started(child, '"return"');
 }
 
 /** Any other program that prints a word when it is ready. */
@@ -66,22 +70,22 @@ export async function startProgram(
 
 async function started(child: ChildProcess, readyWord: string): Promise<Actor> {
   const exit = once(child, 'exit');
-  const actor: Actor = {
+  const actor = (output: string): Actor => ({
     pid: child.pid ?? 0,
     child,
+    output,
     async [Symbol.asyncDispose]() {
       child.kill('SIGKILL');
       await exit;
     },
-  };
+  });
   let output = '';
-  for await (const chunk of child.stdout ?? []) {
+  for await (const chunk of child.stdout?.iterator({ destroyOnReturn: false }) ?? []) {
     output += String(chunk);
-    // Without destroying the pipe: the actor may still write.
-    if (output.includes(readyWord)) {
-      child.stdout?.resume();
-      return actor;
-    }
+    if (!output.includes(readyWord)) continue;
+    // It may write more: nobody may block it, or end it with a closed pipe.
+    child.stdout?.resume();
+    return actor(output);
   }
   await exit;
   throw new Error(`${child.spawnfile} ended before it was ready: ${output}`);
@@ -103,6 +107,3 @@ export function resourceAt(path: string, more: Partial<Resource> = {}): Resource
     ...more,
   };
 }
-
-/** For code in an actor: the same koffi as ours. */
-export const koffiPath = createRequire(import.meta.url).resolve('koffi');

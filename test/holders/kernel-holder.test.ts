@@ -1,0 +1,54 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { kernelHolder } from '../../src/holders/kernel-holder.js';
+import type { KernelUse } from '../../src/system/kernel-uses.js';
+
+function use(kind: KernelUse['kind'], where: string, more: Partial<KernelUse> = {}): KernelUse {
+  return { kind, where, above: [], evidence: `${kind} ${where}`, ...more };
+}
+
+function dm(name: string, uuid: string): KernelUse {
+  return use('stacked', '/dev/dm-0', { dm: { name, uuid } });
+}
+
+test('each use, in words, and how to end it', () => {
+  const cases: [use: KernelUse, words: string, remedy: string][] = [
+    [use('mount', '/mnt'), 'mounted on /mnt', 'umount /mnt'],
+    [use('mount', "/a b's"), "mounted on /a b's", `umount '/a b'\\''s'`],
+    [use('mount', '/mnt', { on: '/dev/sda1' }), '/dev/sda1 mounted on /mnt', 'umount /mnt'],
+    [
+      use('mount', '/mnt', { namespacePid: 77 }),
+      'mounted on /mnt in the mount namespace of process 77',
+      'nsenter -t 77 -m umount /mnt',
+    ],
+    [use('swap', '/swapfile'), 'swap space (/swapfile)', 'swapoff /swapfile'],
+    [use('loop', '/dev/loop0'), 'loop device /dev/loop0', 'losetup -d /dev/loop0'],
+    [use('stacked', '/dev/md0'), 'part of /dev/md0', 'mdadm --stop /dev/md0'],
+    [use('stacked', '/dev/bcache0'), 'part of /dev/bcache0', 'stop /dev/bcache0'],
+    [dm('vg-root', 'LVM-abc'), 'part of vg-root (/dev/dm-0)', 'lvchange -an /dev/mapper/vg-root'],
+    [dm('c', 'CRYPT-LUKS2-x'), 'part of c (/dev/dm-0)', 'cryptsetup close c'],
+    [dm('mpatha', 'mpath-x'), 'part of mpatha (/dev/dm-0)', 'use /dev/mapper/mpatha in its place'],
+    [dm('d', ''), 'part of d (/dev/dm-0)', 'dmsetup remove d'],
+  ];
+  for (const [each, words, remedy] of cases) {
+    assert.deepEqual(kernelHolder(each), {
+      program: 'the kernel',
+      host: 'this host',
+      through: [words],
+      evidence: [each.evidence],
+      remedy,
+    });
+  }
+});
+
+test('what stands on top ends first; of many uses some are named', () => {
+  const mounted = use('loop', '/dev/loop0', { above: [use('mount', '/mnt')] });
+  assert.equal(kernelHolder(mounted).remedy, 'umount /mnt, then losetup -d /dev/loop0');
+  const many = use('loop', '/dev/loop0', {
+    above: Array.from({ length: 20 }, (_, index) => use('mount', `/mnt/${index}`)),
+  });
+  const { through, evidence } = kernelHolder(many);
+  assert.equal(through.length, 9);
+  assert.equal(through.at(-1), '13 more uses');
+  assert.equal(evidence.length, 21);
+});

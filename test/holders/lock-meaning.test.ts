@@ -1,0 +1,101 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import { isVirtlockdLock, isWatched, meaningOf } from '../../src/holders/lock-meaning.js';
+import type { LockLine } from '../../src/system/lock-lines.js';
+
+function lock(kind: LockLine['kind'], type: LockLine['type'], start: number, end?: number): LockLine {
+  return {
+    kind,
+    type,
+    inode: { dev: '8:1', ino: '5' },
+    start,
+    ...(end === undefined ? {} : { end }),
+    text: `${kind} ${type} ${start} ${end}`,
+  };
+}
+
+test('byte 0: virtlockd by its name, else something like it', () => {
+  const exclusive = lock('POSIX', 'write', 0, 0);
+  assert.deepEqual(meaningOf([exclusive], 'virtlockd'), { through: ['virtlockd'], mode: 'exclusive' });
+  assert.deepEqual(meaningOf([lock('POSIX', 'read', 0, 0)], 'virtlockd'), {
+    through: ['virtlockd'],
+    mode: 'shared',
+  });
+  assert.deepEqual(meaningOf([exclusive], 'python3').through, ['a lock on byte 0, as virtlockd takes it']);
+  assert.ok(isVirtlockdLock(exclusive, 'virtlockd'));
+  assert.ok(!isVirtlockdLock(exclusive, 'python3'));
+  assert.ok(!isVirtlockdLock(lock('OFD', 'write', 0, 0), 'virtlockd'));
+});
+
+test('Holdfast’s modes, also where the kernel joined neighbouring bytes', () => {
+  const modes: [LockLine[], string][] = [
+    [[lock('OFD', 'write', 0, 0)], 'exclusive'],
+    [[lock('OFD', 'read', 0, 1)], 'shared'],
+    [[lock('OFD', 'read', 0, 0), lock('OFD', 'read', 2, 2)], 'read'],
+    [[lock('OFD', 'read', 0, 0), lock('OFD', 'read', 3, 3)], 'part'],
+  ];
+  for (const [locks, mode] of modes)
+    assert.deepEqual(meaningOf(locks, 'bash'), { through: ['Holdfast'], mode });
+});
+
+test('QEMU’s bytes, as they were seen', () => {
+  const writer = [
+    lock('OFD', 'read', 100, 101),
+    lock('OFD', 'read', 103, 103),
+    lock('OFD', 'read', 201, 201),
+    lock('OFD', 'read', 203, 203),
+  ];
+  assert.deepEqual(meaningOf(writer, 'qemu-system-x86_64'), {
+    through: ["QEMU's own image lock"],
+    mode: 'exclusive',
+    detail: "QEMU's image lock: reads, writes, resizes; lets nobody else write, resize",
+  });
+  assert.equal(meaningOf([lock('OFD', 'read', 100, 101)], 'qemu-nbd').mode, 'shared');
+  const reader = meaningOf([lock('OFD', 'read', 100, 100), lock('OFD', 'read', 201, 201)], undefined);
+  assert.deepEqual([reader.mode, reader.through], ['read', ["QEMU's own image lock"]]);
+  // Holdfast can hold them for a command that is no QEMU.
+  assert.deepEqual(meaningOf(writer, 'dd').through, ["QEMU's image lock"]);
+});
+
+test('other locks are told as they are', () => {
+  assert.deepEqual(meaningOf([lock('FLOCK', 'write', 0)], 'x'), { through: ['flock(2)'] });
+  assert.deepEqual(meaningOf([lock('OFD', 'write', 0)], 'x'), {
+    through: ['an OFD write lock on bytes 0 to the end'],
+    mode: 'exclusive',
+  });
+  assert.deepEqual(meaningOf([lock('POSIX', 'read', 0)], 'x').mode, 'read');
+  assert.deepEqual(meaningOf([lock('POSIX', 'write', 5000, 5001)], 'x'), {
+    through: ['a POSIX write lock on bytes 5000 to 5001'],
+  });
+  assert.deepEqual(meaningOf([lock('POSIX', 'write', 1, 1)], 'libvirtd').through, [
+    'libvirt, which is changing its owner or label',
+  ]);
+  assert.deepEqual(meaningOf([], 'x'), { through: [] });
+});
+
+test('lock drivers look at bytes 0 to 3, 100 to 103 and 200 to 203', () => {
+  const watched = (byte: number): boolean => isWatched(lock('OFD', 'read', byte, byte));
+  const bytes = Array.from({ length: 300 }, (_, byte) => byte).filter(watched);
+  assert.deepEqual(bytes, [0, 1, 2, 3, 100, 101, 102, 103, 200, 201, 202, 203]);
+  assert.ok(isWatched(lock('POSIX', 'write', 50)));
+  assert.ok(!isWatched(lock('POSIX', 'write', 204)));
+  assert.ok(!isWatched(lock('FLOCK', 'write', 0)));
+});
+
+test('property: every lock has a word for it', () => {
+  fc.assert(
+    fc.property(
+      fc.constantFrom<LockLine['kind']>('POSIX', 'OFD', 'FLOCK', 'LEASE'),
+      fc.constantFrom<LockLine['type']>('read', 'write'),
+      fc.nat({ max: 300 }),
+      fc.option(fc.nat({ max: 300 }), { nil: undefined }),
+      fc.option(fc.string(), { nil: undefined }),
+      (kind, type, start, length, program) => {
+        const end = length === undefined ? undefined : start + length;
+        const { through } = meaningOf([lock(kind, type, start, end)], program);
+        assert.ok(through.length === 1 && through[0] !== '');
+      },
+    ),
+  );
+});
