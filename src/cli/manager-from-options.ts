@@ -43,6 +43,7 @@ export function guestFrom(options: OptionValues, command: string | undefined): G
     ...(domain === undefined
       ? {}
       : { domain: { name: domain, ...(connect === undefined ? {} : { connect }) } }),
+    ...(connect === undefined ? {} : { connect }),
     ...(name === undefined ? {} : { name }),
   };
 }

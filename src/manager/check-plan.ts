@@ -1,8 +1,9 @@
 /** Would a plan be granted now? Looks, and takes nothing. */
 import type { ErrorCode, Holder, LockRequest, Plan } from '../vocabulary.js';
 import type { Assignment, DriverChain } from './driver-chain.js';
-import { conflictingHolders, holdersOf } from './explain-refusal.js';
+import { conflictingHolders } from './explain-refusal.js';
 import type { LiveRecord } from './hold-record.js';
+import { holdersOf } from './holders-of.js';
 import { unlockedUses } from './unlocked-use.js';
 
 /** How it stands with one resource of a plan at this moment. */

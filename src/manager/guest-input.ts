@@ -1,14 +1,7 @@
 /** What a caller may give for a guest, and the one description that is made of it. */
-import {
-  combineGuests,
-  dumpDomain,
-  parseDiskArgument,
-  parseLeaseArgument,
-  readDomainXml,
-  readDomainXmlFile,
-  resolveVolumes,
-} from '../input/read-input.js';
 import { HoldfastError } from '../errors.js';
+import { combineGuests } from '../input/combine-guests.js';
+import { parseDiskArgument, parseLeaseArgument } from '../input/parse-arguments.js';
 import type { AskedMode, DiskDescription, GuestDescription, LeaseDescription } from '../vocabulary.js';
 
 /** A domain that libvirt knows. */
@@ -38,6 +31,8 @@ export interface GuestParts {
   /** A file with a domain's XML; `-` is standard input. */
   readonly file?: string;
   readonly domain?: LibvirtDomain;
+  /** Which libvirt resolves the volumes of `xml`; default: that of `domain`, else libvirt's own default. */
+  readonly connect?: string;
   /** A string is `PATH[:exclusive|shared|read|peek]`, as for `--disk`. */
   readonly disks?: readonly (string | DiskInput)[];
   /** A string is `LOCKSPACE:KEY[:PATH[:OFFSET]]`, as for `--lease`. */
@@ -59,15 +54,9 @@ const isDomain = (input: LibvirtDomain | GuestParts): input is LibvirtDomain =>
 export async function describeGuest(input: GuestInput, signal?: AbortSignal): Promise<GuestDescription> {
   if (typeof input === 'string') return describeGuest({ xml: input }, signal);
   if (isDomain(input)) return describeGuest({ domain: input }, signal);
-  const { xml, domain, disks = [], leases = [], name, owner } = input;
-  const guests: GuestDescription[] = [];
-  if (xml !== undefined)
-    guests.push(readDomainXml(xml, input.xmlFile === undefined ? {} : { file: input.xmlFile }));
-  if (input.file !== undefined) guests.push(await readDomainXmlFile(input.file));
-  if (domain !== undefined) {
-    const dumped = await dumpDomain(domain, signal === undefined ? {} : { signal });
-    guests.push(readDomainXml(dumped, { file: `domain ${domain.name}` }));
-  }
+  const { disks = [], leases = [], name, owner, connect = input.domain?.connect } = input;
+  const asking = signal === undefined ? {} : { signal };
+  const guests = await readDomains(input, asking);
   if (guests.length + disks.length + leases.length === 0) {
     throw new HoldfastError('USAGE', 'there is nothing to lock: no XML, no domain, no disk, no lease');
   }
@@ -79,7 +68,25 @@ export async function describeGuest(input: GuestInput, signal?: AbortSignal): Pr
   });
   const described =
     owner === undefined ? combined : { ...combined, owner: { kind: 'domain' as const, ...owner } };
-  return resolveVolumes(described, domain?.connect === undefined ? {} : { connect: domain.connect });
+  // Volumes stand in XML only: whoever names disks by path does not pay for the reader of XML, nor for virsh.
+  if (guests.length === 0) return described;
+  const { resolveVolumes } = await import('../input/read-input.js');
+  return resolveVolumes(described, connect === undefined ? {} : { connect }, asking);
+}
+
+async function readDomains(
+  { xml, xmlFile, file, domain }: GuestParts,
+  asking: { readonly signal?: AbortSignal },
+): Promise<readonly GuestDescription[]> {
+  if (xml === undefined && file === undefined && domain === undefined) return [];
+  const { readDomainXml, readDomainXmlFile, dumpDomain } = await import('../input/read-input.js');
+  const guests: GuestDescription[] = [];
+  if (xml !== undefined) guests.push(readDomainXml(xml, xmlFile === undefined ? {} : { file: xmlFile }));
+  if (file !== undefined) guests.push(await readDomainXmlFile(file));
+  if (domain !== undefined) {
+    guests.push(readDomainXml(await dumpDomain(domain, asking), { file: `domain ${domain.name}` }));
+  }
+  return guests;
 }
 
 function describeDisk(disk: string | DiskInput): DiskDescription {

@@ -16,10 +16,11 @@ export function fileIdentity(
   seen: Pick<Seen, 'realPath' | 'inode'>,
   surroundings: Surroundings,
 ): FileIdentity {
-  const { hostId, mounts, aliases, localFileSystems, dev } = surroundings;
+  const { hostId, aliases, localFileSystems, dev } = surroundings;
   const { inode, realPath } = seen;
-  const system = fileSystemOf(mountOf(mounts, realPath, inode.dev), aliases, localFileSystems);
   const local: FileIdentity = { identity: `file:${hostId}:${inode.dev}:${inode.ino}`, scope: 'host' };
+  if (surroundings.isLocal(realPath, inode.dev)) return local;
+  const system = fileSystemOf(mountOf(surroundings.mounts(), realPath, inode.dev), aliases, localFileSystems);
   switch (system.kind) {
     case 'local':
       return local;

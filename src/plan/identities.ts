@@ -99,28 +99,16 @@ export class Identities {
     };
   }
 
-  /**
-   * A `<lease>`: its lockspace and key, and where it names a file the identity of that file, or while the file is
-   * missing the path itself.
-   */
+  /** A `<lease>`: its lockspace and key. Where they are kept is the driver's business, and the same on every host. */
   leaseResource(lease: LeaseDescription): Resource {
     const { label, lockspace, key, path, offset } = lease;
-    const seen = path === undefined ? undefined : glanceAtPath(path);
-    const store = seen === undefined ? undefined : this.resourceOf(seen, label);
-    const where = store?.identity ?? path;
     return {
       kind: 'lease',
-      identity: [
-        'lease',
-        escaped(lockspace),
-        escaped(key),
-        ...(where === undefined ? [] : [offset, where]),
-      ].join(':'),
+      identity: `lease:${escaped(lockspace)}:${escaped(key)}`,
       label,
       storage: 'name',
-      scope: store?.scope ?? 'cluster',
+      scope: 'cluster',
       lease: { lockspace, key, offset, ...(path === undefined ? {} : { path }) },
-      ...(store?.unknownFileSystem === undefined ? {} : { unknownFileSystem: store.unknownFileSystem }),
     };
   }
 

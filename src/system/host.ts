@@ -5,6 +5,8 @@ import { HoldfastError } from '../errors.js';
 
 const machineIdPattern = /^[0-9a-f]{32}$/;
 const known = new Map<string, string>();
+/** uname(2) takes Node 15 us; who renames a host while programs run finds the old name in their records. */
+let name: string | undefined;
 
 function readLine(path: string): string {
   try {
@@ -41,7 +43,7 @@ export function machineId(root = '/'): string {
 }
 
 export function hostName(): string {
-  return hostname();
+  return (name ??= hostname());
 }
 
 /** When this host booted, in seconds since 1970 (`btime` of proc(5), /proc/stat). */

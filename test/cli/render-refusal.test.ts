@@ -21,7 +21,9 @@ const web1: Holder = {
 
 function inUse(holders: readonly Holder[], mode = 'exclusive'): HoldfastError {
   const resource = '/var/lib/images/a.qcow2';
-  return new HoldfastError('IN_USE', `${resource} is in use`, { resource, mode, holders });
+  const asked = mode === 'exclusive' ? 'exclusively' : 'for reading';
+  const message = `${resource} is in use (you asked for it ${asked})`;
+  return new HoldfastError('IN_USE', message, { resource, mode, holders });
 }
 
 test('the form that the design gives', () => {

@@ -11,7 +11,8 @@ function surroundings(t: TestContext, devices: readonly SysDevice[], files = {})
     hostId: 'HOST',
     aliases: new Map(),
     localFileSystems: new Set(),
-    mounts: new Map(),
+    mounts: () => new Map(),
+    isLocal: () => false,
     sys: sysTree(t, devices, files),
     dev: '/nowhere',
   };

@@ -26,7 +26,8 @@ const around = (aliases: Record<string, string> = {}, local: string[] = []): Sur
   hostId: 'HOST',
   aliases: new Map(Object.entries(aliases)),
   localFileSystems: new Set(local),
-  mounts: parseMounts(recorded),
+  mounts: () => parseMounts(recorded),
+  isLocal: () => false,
   sys: '/nowhere',
   dev: '/nowhere',
 });

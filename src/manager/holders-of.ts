@@ -1,0 +1,94 @@
+/** Who holds or uses a resource: what the records, the system and the drivers know, one holder for each hold or process. */
+import { describeProcess, findHolders } from '../holders/find-holders.js';
+import type { Holder, Resource } from '../vocabulary.js';
+import type { LiveRecord } from './hold-record.js';
+import { recordKeepers } from './record-keepers.js';
+
+/** Words that say less than the record of the hold, which names its driver. */
+const vague: readonly string[] = ['virtlockd or Holdfast', 'Holdfast'];
+
+/**
+ * Everyone who holds or uses a resource. `known`: what a driver said of a conflict; where nothing else is found,
+ * that is all there is to say.
+ */
+export async function holdersOf(
+  resource: Resource,
+  known: readonly Holder[],
+  records: readonly LiveRecord[],
+): Promise<readonly Holder[]> {
+  const { holders: seen, unseen } = await findHolders(resource);
+  const about = records.filter(({ record }) =>
+    record.requests.some((request) => request.resource.identity === resource.identity),
+  );
+  const keepers = await recordKeepers(about);
+  const explained = new Set<Holder>();
+  const recorded = about.map((live) => {
+    const pids = keepers.get(live.path) ?? [];
+    const own = seen.filter(({ pid }) => pid !== undefined && pids.includes(pid));
+    own.forEach((holder) => explained.add(holder));
+    return recordedHolder(live, resource, pids, own);
+  });
+  const found = [...recorded, ...seen.filter((holder) => !explained.has(holder))];
+  if (found.length > 0) return found;
+  return known.map((holder) => ({
+    ...holder,
+    ...(unseen === undefined ? { host: 'another host' } : {}),
+    evidence: [
+      ...holder.evidence,
+      unseen === undefined ? 'no process on this host has it open' : `not seen: ${unseen}`,
+    ],
+    ...(holder.remedy === undefined && unseen !== undefined
+      ? { remedy: `look as root: not seen was ${unseen}` }
+      : {}),
+  }));
+}
+
+/**
+ * One hold. `pids`: the processes that keep it, of which `seen` were found with a lock on the resource. It is
+ * called by the guest among them, else by the process that took it, else by any.
+ */
+function recordedHolder(
+  { record, path }: LiveRecord,
+  resource: Resource,
+  pids: readonly number[],
+  seen: readonly Holder[],
+): Holder {
+  const { owner, since, drivers, requests } = record;
+  const pid =
+    seen.find(({ guest }) => guest !== undefined)?.pid ?? pids.find((one) => one === owner.pid) ?? pids[0];
+  const process =
+    seen.find((holder) => holder.pid === pid) ?? (pid === undefined ? undefined : describedHolder(pid));
+  const mode = requests.find((request) => request.resource.identity === resource.identity)?.mode;
+  const others = pids.filter((other) => other !== pid);
+  return {
+    ...process,
+    ...(owner.kind === 'domain' ? { guest: owner.name, uuid: owner.uuid } : {}),
+    ...(pid === undefined ? {} : { pid }),
+    host: 'this host',
+    since,
+    ...(mode === undefined ? {} : { mode }),
+    through: [`Holdfast (${drivers.join(', ')})`, ...otherWays(seen)],
+    evidence: [
+      `record ${path}`,
+      ...(others.length === 0 ? [] : [`kept by process ${others.join(', ')} too`]),
+      ...seen.flatMap(({ evidence }) => evidence),
+    ],
+  };
+}
+
+function otherWays(seen: readonly Holder[]): readonly string[] {
+  return [...new Set(seen.flatMap(({ through }) => through))].filter((way) => !vague.includes(way));
+}
+
+function describedHolder(pid: number): Partial<Holder> {
+  const process = describeProcess(pid);
+  if (process === undefined) return {};
+  const { guest, program, startTime, user } = process;
+  return {
+    program,
+    startTime,
+    ...(guest === undefined ? {} : { guest }),
+    ...(user === undefined ? {} : { user }),
+    remedy: `stop it (pid ${pid}), or wait for it`,
+  };
+}
