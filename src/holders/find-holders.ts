@@ -14,7 +14,7 @@ import type { OpenFiles } from '../system/open-files.js';
 import { readProcessStat } from '../system/process.js';
 import type { Holder, Resource } from '../vocabulary.js';
 import type { FindOptions } from './find-unlocked-use.js';
-import { locksAreSeen } from './fuse-locks.js';
+import { hasAnyLock, locksAreSeen } from './fuse-locks.js';
 import { kernelHolders } from './kernel-holder.js';
 import { coveredBy } from './lock-cover.js';
 import { processHolder, processUses } from './process-holder.js';
@@ -82,7 +82,7 @@ function unlockedWords(
   resource: Resource,
   tables: KernelTables,
 ): string {
-  if (!locksAreSeen(resource, tables)) {
+  if (!locksAreSeen(resource, tables) && hasAnyLock(resource)) {
     return 'open for writing (whether it has a lock does not show on this file system)';
   }
   const cover = coveredBy(use, all);

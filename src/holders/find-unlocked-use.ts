@@ -29,7 +29,7 @@ export interface FindOptions {
  *
  * Ask for what is to be locked `exclusive` or `shared`, *before* opening it for writing. Not for `part`: the disk of a
  * partition may well have another one mounted, and the file behind a loop device always has that as its writer.
- * An idle regular file costs some 10 us: the kernel is asked whether anyone writes it (file-lease.ts), and
+ * An idle regular file on a local file system costs some 10 us: the kernel is asked whether anyone writes it (file-lease.ts), and
  * only if it says yes, or cannot tell, is /proc read, once for all such resources. Block devices have no
  * such short cut. Does not throw.
  */
@@ -61,9 +61,13 @@ interface Doubt {
   readonly written: boolean | undefined;
 }
 
-/** Whether anyone at all writes a regular file. Undefined for all else, and where the path leads elsewhere by now. */
-function isWritten({ storage, path, inode }: Resource): boolean | undefined {
-  if (storage !== 'file' || path === undefined || inode === undefined) return undefined;
+/**
+ * Whether anyone at all writes a regular file. Undefined for all else, where the path leads elsewhere by now, and on
+ * network file systems and unknown ones: there a lease tells only of writers through the same mount (seen with GlusterFS).
+ */
+function isWritten({ storage, scope, unknownFileSystem, path, inode }: Resource): boolean | undefined {
+  if (storage !== 'file' || scope !== 'host' || unknownFileSystem !== undefined) return undefined;
+  if (path === undefined || inode === undefined) return undefined;
   let fd: number | undefined;
   try {
     fd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);

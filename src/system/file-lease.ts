@@ -3,7 +3,8 @@
  *
  * A read lease (fcntl(2), "Leases") is given on a descriptor opened for reading only if nobody at all has the inode
  * open for writing: no process of any user or namespace, no writable shared mapping whose descriptor is closed, no
- * loop device, no swap file. So it is taken, and given back at once.
+ * loop device, no swap file. So it is taken, and given back at once. "Nobody" is nobody on this host, and on a FUSE
+ * file system nobody through the same mount.
  *
  * Whoever opens the file for writing in that moment waits until the lease is given back, a few microseconds (while
  * this process is stopped: /proc/sys/fs/lease-break-time, 45 seconds). Only an opener with O_NONBLOCK gets
@@ -21,7 +22,7 @@ const SIGURG = 23;
 
 /**
  * Whether anyone has a regular file open for writing; undefined: the kernel does not tell (not the file's owner, a
- * file system without leases such as NFS or FUSE, not a regular file, not there).
+ * file system without leases such as NFS, not a regular file, not there).
  *
  * @param file a path, or a descriptor that was opened for reading only: one opened for writing counts as a writer.
  */
