@@ -2,7 +2,7 @@
  * The check before locking: does anyone use a resource who would never meet our lock? Mounted, swap, claimed by the
  * kernel, or open for writing by a program that has no lock where lock drivers look.
  */
-import { closeSync, constants, fstatSync, openSync } from 'node:fs';
+import { closeSync, constants, fstatSync, openSync, statSync } from 'node:fs';
 import { isOpenForWriting } from '../system/file-lease.js';
 import { inodeOf, sameInode } from '../system/inode.js';
 import { readKernelTables } from '../system/kernel-uses.js';
@@ -29,9 +29,10 @@ export interface FindOptions {
  *
  * Ask for what is to be locked `exclusive` or `shared`, *before* opening it for writing. Not for `part`: the disk of a
  * partition may well have another one mounted, and the file behind a loop device always has that as its writer.
- * An idle regular file on a local file system costs some 10 us: the kernel is asked whether anyone writes it (file-lease.ts), and
- * only if it says yes, or cannot tell, is /proc read, once for all such resources. Block devices have no
- * such short cut. Does not throw.
+ *
+ * An idle regular file on a local file system costs some 10 us: the kernel is asked whether anyone writes it
+ * (file-lease.ts), and only if it says yes, or cannot tell, is /proc read, once for all such resources. Block
+ * devices have no such short cut. Does not throw.
  */
 export async function findUnlockedUse(
   resources: readonly Resource[],
@@ -63,13 +64,16 @@ interface Doubt {
 
 /**
  * Whether anyone at all writes a regular file. Undefined for all else, where the path leads elsewhere by now, and on
- * network file systems and unknown ones: there a lease tells only of writers through the same mount (seen with GlusterFS).
+ * network file systems and unknown ones: there a lease tells only of writers through the same mount (seen with
+ * GlusterFS).
  */
 function isWritten({ storage, scope, unknownFileSystem, path, inode }: Resource): boolean | undefined {
   if (storage !== 'file' || scope !== 'host' || unknownFileSystem !== undefined) return undefined;
   if (path === undefined || inode === undefined) return undefined;
   let fd: number | undefined;
   try {
+    // Before opening: what took its place might be a device. After: it might have been changed in between.
+    if (!sameInode(inodeOf(statSync(path, { bigint: true })), inode)) return undefined;
     fd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
     return sameInode(inodeOf(fstatSync(fd, { bigint: true })), inode) ? isOpenForWriting(fd) : undefined;
   } catch {

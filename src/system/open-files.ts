@@ -17,6 +17,7 @@ import { parseLockLine } from './lock-lines.js';
 import type { LockLine } from './lock-lines.js';
 import { parsePids } from './process.js';
 import { readProcText } from './proc-file.js';
+import { monotonicMs } from './clock.js';
 
 /** What to look for: an inode, or any device node of a block device (`major:minor`). */
 export type FileTarget =
@@ -71,17 +72,25 @@ export async function findOpenFiles<Target extends FileTarget>(
   const wanted = indexTargets(targets);
   const files: OpenFile<Target>[] = [];
   const denied: number[] = [];
-  const pids = parsePids(readdirSync(root));
-  let sliceStart = performance.now();
+  const pids = parsePids(listProcesses(root));
+  let sliceStart = monotonicMs();
   for (const pid of pids) {
     if (!walkProcess(root, pid, wanted, files)) denied.push(pid);
-    if (performance.now() - sliceStart > sliceMs) {
+    if (monotonicMs() - sliceStart > sliceMs) {
       await new Promise(setImmediate);
-      sliceStart = performance.now();
+      sliceStart = monotonicMs();
     }
   }
-  // Process 1 of a pid namespace is always there.
+  // Process 1 of a pid namespace is always there; without it /proc hides processes, or is not mounted at all.
   return { files, denied, hidden: !pids.includes(1) };
+}
+
+function listProcesses(root: string): string[] {
+  try {
+    return readdirSync(root);
+  } catch {
+    return [];
+  }
 }
 
 interface WantedTargets<Target> {

@@ -146,3 +146,13 @@ test('a descriptor whose number is another file by the time it is read is not ta
     assert.equal(hidden, true, 'a /proc without process 1 hides processes');
   }
 });
+
+test('without a /proc nothing is found, and that is said', async (t) => {
+  const made = folder(t);
+  const target = file(join(made, 'disk.img'));
+  assert.deepEqual(await findOpenFiles([target], { root: join(made, 'none') }), {
+    files: [],
+    denied: [],
+    hidden: true,
+  });
+});
