@@ -62,8 +62,8 @@ export function driverFromTable<Handle>(
       reach: 'host',
       guarantees: [],
       doesNotGuarantee: [
-        'What the table itself does not: the proposal of 2010 asks for no more than success or failure.',
-        'A holder outside this process cannot be named.',
+        'more than the table itself does: the proposal of 2010 asks for no more than success or failure',
+        'that a holder outside this process can be named',
       ],
       supervise: true,
       ...about,

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
-import { statSync } from 'node:fs';
+import { readFileSync, statSync } from 'node:fs';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -301,6 +301,11 @@ test('a table written to the proposal serves a caller written to it', async () =
   await impl.unload_drv();
   assert.equal(table.calls.at(-1), 'unload');
   assert.equal(table.held.size, 0);
+});
+
+test('docs/from-the-rfc.md maps every call', () => {
+  const text = readFileSync(new URL('../../docs/from-the-rfc.md', import.meta.url), 'utf8');
+  for (const name of Object.keys(over('memory'))) assert.ok(text.includes(`\`${name}`), name);
 });
 
 const space = randomUUID();

@@ -14,7 +14,7 @@ export default defineDriver(
     reach: 'none',
     modes,
     guarantees: [],
-    doesNotGuarantee: ['Nothing is locked: two programs can write to the same disk at once.'],
+    doesNotGuarantee: ['anything: two programs can write to the same disk at once'],
     supervise: false,
   },
   () => ({
