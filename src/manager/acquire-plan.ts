@@ -10,12 +10,13 @@ import { planChanged, stillThere } from '../plan/make-plan.js';
 import type { LockRequest, Owner, Plan, PlanItem } from '../vocabulary.js';
 import type { Assignment, DriverChain, HeldGrant } from './driver-chain.js';
 import { refusal } from './explain-refusal.js';
-import { unlockedUses } from './unlocked-use.js';
+import { unlockedUses, writerNotes } from './unlocked-use.js';
 
 /** Each round means that an image was swapped in the moment between the plan and the lock. */
 const roundsMax = 5;
 
 export interface AcquiredPlan {
+  readonly owner: Owner;
   readonly plan: Plan;
   readonly held: readonly HeldGrant[];
   readonly notes: readonly string[];
@@ -50,7 +51,7 @@ async function acquireOnce(context: AcquireContext): Promise<AcquiredPlan> {
   const wanted = withoutHeld(plan.requests, already);
   const assignment = await chain.assign(wanted);
   const notes = [...unlockableNotes(assignment, allowUnlocked), ...assignment.notes];
-  notes.push(...(await useNotes(wanted, allowUnlocked)));
+  notes.push(...(await useNotes(wanted, allowUnlocked)), ...(await writerNotes(plan.items)));
   const held = await chain.acquire(owner, assignment.shares, signal);
   try {
     await requireUnmoved(context, plan);
@@ -58,7 +59,7 @@ async function acquireOnce(context: AcquireContext): Promise<AcquiredPlan> {
     await chain.release(held);
     throw error;
   }
-  return { plan, held, notes: [...notes, ...held.flatMap(({ grant }) => grant.notes ?? [])] };
+  return { owner, plan, held, notes: [...notes, ...held.flatMap(({ grant }) => grant.notes ?? [])] };
 }
 
 function withoutHeld(

@@ -4,7 +4,7 @@ import type { Assignment, DriverChain } from './driver-chain.js';
 import { conflictingHolders } from './explain-refusal.js';
 import type { LiveRecord } from './hold-record.js';
 import { holdersOf } from './holders-of.js';
-import { unlockedUses } from './unlocked-use.js';
+import { unlockedUses, writerNotes } from './unlocked-use.js';
 
 /** How it stands with one resource of a plan at this moment. */
 export interface ResourceState {
@@ -43,7 +43,7 @@ export async function checkPlan(
   }
   return {
     ...plan,
-    notes: [...plan.notes, ...assignment.notes],
+    notes: [...plan.notes, ...assignment.notes, ...(await writerNotes(plan.items))],
     granted: plan.items.every(({ verdict }) => verdict !== 'refuse') && states.every(({ free }) => free),
     drivers: assignment.shares.map(({ about }) => about.name),
     states,

@@ -2,6 +2,7 @@
  * The configuration: /etc/holdfast/holdfast.toml, then the user's, whose keys win; or the one file that was named.
  * docs/cli.md lists the keys. Nothing is guessed: a wrong key or value is an error that names its line and column.
  */
+import { statSync } from 'node:fs';
 import { readFile, stat } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { isAbsolute, join } from 'node:path';
@@ -122,6 +123,8 @@ export function usualFiles(env: NodeJS.ProcessEnv = process.env): string[] {
 /** The text of a file that only root or this user can change; undefined if it is missing and may be. */
 async function readTrusted(path: string, required: boolean): Promise<string | undefined> {
   try {
+    // Mostly there is none: then nothing has to be walked, and node:fs/promises not to be loaded.
+    if (!required && statSync(path, { throwIfNoEntry: false }) === undefined) return undefined;
     const real = await safeRealPath(path);
     const stats = await stat(real);
     if (!stats.isFile()) throw new HoldfastError('CONFIG', `${path} is not a regular file`);
@@ -135,8 +138,6 @@ async function readTrusted(path: string, required: boolean): Promise<string | un
         remedy: cause.remedy,
       });
     }
-    const code = cause instanceof Error && 'code' in cause ? cause.code : undefined;
-    if (!required && (code === 'ENOENT' || code === 'ENOTDIR')) return undefined;
     throw new HoldfastError('CONFIG', `${path} cannot be read`, {
       cause,
       remedy: 'Check the path and its permissions.',

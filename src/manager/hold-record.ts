@@ -3,8 +3,8 @@
  *
  * Invariant: a record is believed only while its own file is locked. The descriptor of that lock goes to the
  * command along with the locks themselves, so it is there as long as any process keeps them, whatever became
- * of the process that wrote the record. A record becomes visible (by rename) only after it is locked, and
- * is removed only under a write lock of the remover's.
+ * of the process that wrote the record. It is removed only under a write lock of the remover's; who writes one
+ * looks after locking it whether it is still there.
  */
 import {
   closeSync,
@@ -14,7 +14,6 @@ import {
   openSync,
   readSync,
   readdirSync,
-  renameSync,
   unlinkSync,
   writeSync,
   ftruncateSync,
@@ -22,8 +21,9 @@ import {
 import { join } from 'node:path';
 import { testLock, tryLock } from '../system/ofd-lock.js';
 import { inodeOf } from '../system/inode.js';
-import { randomUuid } from '../system/random.js';
+import { randomHex } from '../system/random.js';
 import type { Inode, LockRequest, Owner } from '../vocabulary.js';
+import type { HoldContents } from './hold.js';
 
 /** What the file says. Fields are added, never changed; a reader ignores those it does not know. */
 export interface HoldRecord {
@@ -61,37 +61,60 @@ const suffix = '.json';
 /** 4,096 disks with long paths are some 4 MiB; more is no record of ours. */
 const recordBytesMax = 64 * 1024 * 1024;
 
-/** A tidier that takes a new file for a dead one is beaten by trying again. */
-const writeRetriesMax = 20;
+/** Each round means that somebody took the new file for a dead one in the moment before it was locked. */
+const writeRoundsMax = 20;
 
 export function newHoldId(): string {
-  return randomUuid().replaceAll('-', '').slice(0, 12);
+  return randomHex(6);
+}
+
+/** What the record of a hold says. */
+export function recordOf(
+  { id, owner, since, plan, held }: Omit<HoldContents, 'recordDescriptor'>,
+  command: readonly string[] | undefined,
+): HoldRecord {
+  return {
+    version: 1,
+    id,
+    owner,
+    ...(command === undefined ? {} : { command }),
+    since,
+    drivers: held.map(({ about }) => about.name).filter((name, index, all) => all.indexOf(name) === index),
+    requests: plan.requests,
+    tokens: Object.assign({}, ...held.map(({ grant }) => grant.tokens)) as Record<string, string>,
+  };
 }
 
 /** Writes a record into `directory`, which exists. Throws the system's error. */
 export function writeRecord(directory: string, record: HoldRecord): WrittenRecord {
   const path = join(directory, record.id + suffix);
-  const hidden = join(directory, `.${record.id}`);
-  for (let round = 0; ; round++) {
-    const fd = openSync(hidden, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, 0o600);
+  for (let round = 0; round < writeRoundsMax; round++) {
+    const fd = openSync(path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, 0o600);
     try {
-      if (!tryLock(fd, 'write', 0)) throw new Error('it is being tidied away');
-      writeSync(fd, JSON.stringify(record));
-      renameSync(hidden, path);
-      return { id: record.id, path, fd };
+      // Until it is locked it looks like that of a dead process, and may be tidied away.
+      if (tryLock(fd, 'write', 0) && fstatSync(fd).nlink > 0) {
+        writeWhole(fd, record);
+        return { id: record.id, path, fd };
+      }
+      closeSync(fd);
     } catch (error) {
       closeSync(fd);
-      removeQuietly(hidden);
-      if (round >= writeRetriesMax) throw error;
+      removeQuietly(path);
+      throw error;
     }
   }
+  throw new Error(`${path} was removed ${writeRoundsMax} times while it was being written`);
 }
 
 /** Replaces what a record says, in place: its lock is on this file. */
 export function rewriteRecord({ fd }: WrittenRecord, record: HoldRecord): void {
+  writeWhole(fd, record);
+}
+
+function writeWhole(fd: number, record: HoldRecord): void {
   const text = Buffer.from(JSON.stringify(record));
-  writeSync(fd, text, 0, text.length, 0);
-  ftruncateSync(fd, text.length);
+  for (let done = 0; done < text.length;) done += writeSync(fd, text, done, text.length - done, done);
+  if (fstatSync(fd).size > text.length) ftruncateSync(fd, text.length);
 }
 
 /** Lets go of a record. `shared`: a child may have inherited its descriptor, and then keeps it alive. */

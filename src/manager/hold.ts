@@ -40,7 +40,9 @@ export class Hold {
   #ending: Promise<void> | undefined;
   #afterEnd: (() => Promise<void>) | undefined;
   readonly #keeper: HoldKeeper;
-  readonly #lost = new AbortController();
+  /** Made when somebody asks for `signal`: most holds are short, and nobody does. */
+  #lost: AbortController | undefined;
+  #loss: HoldfastError | undefined;
   /** Running commands, with the number of extensions that there had been when each was started. */
   readonly #children = new Map<ChildProcess, number>();
   #extensions = 0;
@@ -48,7 +50,7 @@ export class Hold {
   #shared = false;
   /** Changes come one after another: an extension that is granted while the hold ends is given back with it. */
   #changing: Promise<unknown> = Promise.resolve();
-  readonly #noMoreChanges = new AbortController();
+  #extending: AbortController | undefined;
   readonly #watched = new WeakSet<Promise<Loss>>();
 
   /** Made by `manager.lock`. */
@@ -89,6 +91,8 @@ export class Hold {
 
   /** Aborted with a `LOST` error as its reason at the moment after which the hold cannot be guaranteed. */
   get signal(): AbortSignal {
+    this.#lost ??= new AbortController();
+    if (this.#loss !== undefined) this.#lost.abort(this.#loss);
     return this.#lost.signal;
   }
 
@@ -148,7 +152,8 @@ export class Hold {
   extend(input: GuestInput, options: LockOptions = {}): Promise<void> {
     return this.#change('extend', async () => {
       this.signal.throwIfAborted();
-      const { signal, leave } = joinSignals(options.signal, this.#noMoreChanges.signal);
+      this.#extending = new AbortController();
+      const { signal, leave } = joinSignals(options.signal, this.#extending.signal);
       try {
         this.#contents = await this.#keeper.extend(this.#contents, input, { ...options, signal });
       } finally {
@@ -242,12 +247,19 @@ export class Hold {
   #end(how: Exclude<State, 'held'>): Promise<void> {
     if (this.#state === 'held') {
       this.#state = how;
-      this.#noMoreChanges.abort(`the hold was ${how}`);
-      this.#ending = this.#changing
-        .then(() => this.#keeper.end(this.#contents, how, this.#shared))
-        .finally(() => this.#afterEnd?.());
+      this.#extending?.abort(`the hold was ${how}`);
+      this.#ending = this.#endAfterChanges(how);
     }
     return this.#ending ?? Promise.resolve();
+  }
+
+  async #endAfterChanges(how: Exclude<State, 'held'>): Promise<void> {
+    await this.#changing;
+    try {
+      await this.#keeper.end(this.#contents, how, this.#shared);
+    } finally {
+      await this.#afterEnd?.();
+    }
   }
 
   /** Called once, after the hold has ended in whatever way: what exists for this hold alone ends with it. */
@@ -269,11 +281,10 @@ export class Hold {
   }
 
   #lose({ reason, resources, cause }: Loss): void {
-    this.#lost.abort(
-      new HoldfastError('LOST', `${resources.join(', ')}: ${reason}`, {
-        ...(resources[0] === undefined ? {} : { resource: resources[0] }),
-        ...(cause === undefined ? {} : { cause }),
-      }),
-    );
+    this.#loss ??= new HoldfastError('LOST', `${resources.join(', ')}: ${reason}`, {
+      ...(resources[0] === undefined ? {} : { resource: resources[0] }),
+      ...(cause === undefined ? {} : { cause }),
+    });
+    this.#lost?.abort(this.#loss);
   }
 }

@@ -9,10 +9,11 @@ import { privateDirectory, runtimeDirectory } from '../system/runtime-directory.
 import type { GuestDescription, LockRequest, Plan } from '../vocabulary.js';
 import { joinSignals } from './abort.js';
 import { acquirePlan, type AcquiredPlan } from './acquire-plan.js';
+import { joinPlans, shrinkGrants, withoutIdentities } from './change-hold.js';
 import { checkPlan, type CheckedPlan } from './check-plan.js';
 import { readConfiguration, type Configuration } from './configuration.js';
 import { describeDrivers, type DescribedDriver } from './driver-abilities.js';
-import { DriverChain, type HeldGrant } from './driver-chain.js';
+import { DriverChain } from './driver-chain.js';
 import { explainRefusal } from './explain-refusal.js';
 import { describeGuest, type GuestInput } from './guest-input.js';
 import { Hold, type HoldContents, type HoldKeeper } from './hold.js';
@@ -20,6 +21,7 @@ import {
   leaveRecord,
   newHoldId,
   readLiveRecords,
+  recordOf,
   rewriteRecord,
   writeRecord,
   type HoldRecord,
@@ -147,13 +149,13 @@ export class Manager {
   }
 
   async #keep(
-    { plan, held, notes }: AcquiredPlan,
+    { owner, plan, held, notes }: AcquiredPlan,
     guest: GuestDescription,
     options: LockOptions,
   ): Promise<Hold> {
     const contents = {
       id: newHoldId(),
-      owner: ownerHere(guest.owner),
+      owner,
       since: new Date().toISOString(),
       plan,
       held,
@@ -195,13 +197,7 @@ export class Manager {
       },
       shrink: async (contents, identities) => {
         const held = await shrinkGrants(contents.held, identities);
-        const stays = (identity: string | undefined): boolean =>
-          identity === undefined || !identities.includes(identity);
-        const plan = {
-          ...contents.plan,
-          items: contents.plan.items.filter(({ resource }) => stays(resource?.identity)),
-          requests: contents.plan.requests.filter(({ resource }) => stays(resource.identity)),
-        };
+        const plan = withoutIdentities(contents.plan, identities);
         return rewritten({ ...contents, held, plan });
       },
       end: async (contents, how, shared) => {
@@ -283,65 +279,4 @@ export function openManager(options: ManagerOptions = {}): Manager {
 
 function holdsDirectory(): string {
   return join(runtimeDirectory(), 'holds');
-}
-
-function recordOf(
-  { id, owner, since, plan, held }: Omit<HoldContents, 'recordDescriptor'>,
-  command: readonly string[] | undefined,
-): HoldRecord {
-  return {
-    version: 1,
-    id,
-    owner,
-    ...(command === undefined ? {} : { command }),
-    since,
-    drivers: held.map(({ about }) => about.name).filter((name, index, all) => all.indexOf(name) === index),
-    requests: plan.requests,
-    tokens: Object.assign({}, ...held.map(({ grant }) => grant.tokens)) as Record<string, string>,
-  };
-}
-
-function joinPlans(before: Plan, added: Plan): Plan {
-  const known = new Set(before.requests.map(({ resource }) => resource.identity));
-  const requests = [
-    ...before.requests,
-    ...added.requests.filter(({ resource }) => !known.has(resource.identity)),
-  ];
-  return {
-    ...before,
-    items: [...before.items, ...added.items.filter(({ role }) => role !== 'domain')],
-    requests: requests.toSorted((a, b) => (a.resource.identity < b.resource.identity ? -1 : 1)),
-    notes: [...before.notes, ...added.notes],
-  };
-}
-
-/** Gives back parts of grants, or whole ones. Throws `UNSUPPORTED` before anything is given back. */
-async function shrinkGrants(
-  held: readonly HeldGrant[],
-  identities: readonly string[],
-): Promise<readonly HeldGrant[]> {
-  const parts = held.map((part) => {
-    const goes = part.grant.requests.filter(({ resource }) => identities.includes(resource.identity));
-    return {
-      part,
-      goes: goes.map(({ resource }) => resource.identity),
-      whole: goes.length === part.grant.requests.length,
-    };
-  });
-  const unable = parts.find(
-    ({ part, goes, whole }) => goes.length > 0 && !whole && part.driver.shrink === undefined,
-  );
-  if (unable !== undefined) {
-    throw new HoldfastError(
-      'UNSUPPORTED',
-      `driver ${unable.part.about.name} cannot give back a part of a hold`,
-    );
-  }
-  const kept: HeldGrant[] = [];
-  for (const { part, goes, whole } of parts) {
-    if (goes.length === 0) kept.push(part);
-    else if (whole) await part.driver.release(part.grant);
-    else kept.push({ ...part, grant: (await part.driver.shrink?.(part.grant, goes)) ?? part.grant });
-  }
-  return kept;
 }

@@ -2,6 +2,7 @@
 import { constants } from 'node:os';
 import { descendantsOf, reapOrphan, type Descendant } from '../system/descendants.js';
 import { signalProcess } from '../system/pidfd.js';
+import { monotonicMs } from '../system/clock.js';
 
 const { SIGTERM, SIGKILL, SIGSTOP, SIGCONT } = constants.signals;
 
@@ -26,10 +27,10 @@ export async function stopDescendants(
   child: number | undefined,
   graceMs: number,
 ): Promise<void> {
-  const start = performance.now();
+  const start = monotonicMs();
   const asked = new Set<string>();
   for (let left = liveDescendants(root, child); left.length > 0; left = liveDescendants(root, child)) {
-    const kill = performance.now() - start >= graceMs;
+    const kill = monotonicMs() - start >= graceMs;
     for (const { pid, startTime } of left) {
       const key = `${pid} ${startTime}`;
       if (kill) signalProcess(pid, startTime, SIGKILL);

@@ -2,6 +2,7 @@
 import { HoldfastError, isHoldfastError } from '../errors.js';
 import { aborted } from './abort.js';
 import type { LockOptions } from './lock-options.js';
+import { monotonicMs } from '../system/clock.js';
 
 /** Short at first, for a holder that is just ending; then seldom, for one that runs for days. */
 const pauseMsMin = 20;
@@ -24,11 +25,11 @@ export async function waitFor<Result>(
   signal: AbortSignal,
 ): Promise<Result> {
   const waitMs = wait === true ? Infinity : wait === false ? 0 : wait;
-  const start = performance.now();
+  const start = monotonicMs();
   let reported = -Infinity;
   let pauseMs = pauseMsMin;
   for (;;) {
-    const waitedMs = performance.now() - start;
+    const waitedMs = monotonicMs() - start;
     const last = waitedMs >= waitMs;
     const explain = last || waitedMs - reported >= reportMs;
     try {
@@ -42,7 +43,7 @@ export async function waitFor<Result>(
       }
     }
     await pause(
-      Math.min(pauseMs * (0.5 + Math.random()), Math.max(1, waitMs - (performance.now() - start))),
+      Math.min(pauseMs * (0.5 + Math.random()), Math.max(1, waitMs - (monotonicMs() - start))),
       signal,
     );
     pauseMs = Math.min(pauseMs * pauseGrowth, pauseMsMax);
