@@ -47,8 +47,13 @@ export interface Bench {
   readonly assertFree: (driver: Driver, resources: readonly Resource[]) => Promise<void>;
   /** Asks, and requires a refusal as in use. */
   readonly assertInUse: (driver: Driver, resources: readonly Resource[], mode?: Mode) => Promise<void>;
+  /** Fails with the message if the call does not come back: keeps a suite from hanging. */
+  readonly inTime: <T>(call: Promise<T>, message: string) => Promise<T>;
   readonly close: () => Promise<void>;
 }
+
+/** A call that has to come back does so in far less. */
+const patienceMsDefault = 30_000;
 
 export const never: AbortSignal = new AbortController().signal;
 
@@ -98,6 +103,7 @@ export async function openBench(
       const error = await refusal(acquire(driver, testOwner('second'), resources, mode));
       assert.equal(error.code, 'IN_USE', `refused with ${error.code} (${error.message}), not IN_USE`);
     },
+    inTime: (call, message) => settled(call, message, options.patienceMs ?? patienceMsDefault),
     close: async () => {
       for (const [grant, driver] of kept) await driver.release(grant);
       await first.end();
@@ -119,6 +125,14 @@ export async function refusal(call: Promise<unknown>): Promise<{ code: string } 
     return error;
   }
   throw new assert.AssertionError({ message: 'it was granted, and had to be refused' });
+}
+
+async function settled<T>(call: Promise<T>, message: string, patienceMs: number): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new assert.AssertionError({ message })), patienceMs);
+  });
+  return Promise.race([call, late]).finally(() => clearTimeout(timer));
 }
 
 /** This process, under a name and uuid of its own. */

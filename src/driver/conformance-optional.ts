@@ -5,8 +5,6 @@ import type { Bench, CaseDefinition } from './conformance-bench.js';
 import type { Driver, Grant } from './contract.js';
 import type { Resource } from '../vocabulary.js';
 
-/** A call that has to come back does so in far less; this only keeps a suite from hanging. */
-const patienceMs = 30_000;
 const signal = never;
 
 const hotplugCases: readonly CaseDefinition[] = [
@@ -202,7 +200,7 @@ const recoveryCases: readonly CaseDefinition[] = [
     ability: 'breakLock',
     needs: ['breakLock'],
     excludes: true,
-    async run({ a, b, owner, acquire, resources, assertInUse, assertFree }) {
+    async run({ a, b, owner, acquire, resources, assertInUse, assertFree, inTime }) {
       const { one, two } = await pair(resources);
       const grant = await acquire(a, owner('guest'), [one, two]);
       assert.ok(grant.lost !== undefined, 'the grant has no `lost`, so nobody could be told');
@@ -239,7 +237,7 @@ const askingCases: readonly CaseDefinition[] = [
     ability: 'wait',
     needs: ['wait'],
     excludes: true,
-    async run({ a, b, owner, acquire, resource }) {
+    async run({ a, b, owner, acquire, resource, inTime }) {
       const disk = await resource();
       const requests = requestsFor([disk], 'exclusive');
       await inTime(has(b, 'wait')(owner('early'), requests, { signal }), 'it waits for what is free');
@@ -254,7 +252,7 @@ const askingCases: readonly CaseDefinition[] = [
     ability: 'wait',
     needs: ['wait'],
     excludes: true,
-    async run({ a, b, owner, acquire, resource, assertInUse }) {
+    async run({ a, b, owner, acquire, resource, assertInUse, inTime }) {
       const disk = await resource();
       await acquire(a, owner('first'), [disk]);
       const stop = new AbortController();
@@ -313,12 +311,4 @@ async function pair(
 
 function identities(grant: Grant): string[] {
   return grant.requests.map(({ resource }) => resource.identity).toSorted();
-}
-
-async function inTime<T>(call: Promise<T>, message: string): Promise<T> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new assert.AssertionError({ message })), patienceMs);
-  });
-  return Promise.race([call, late]).finally(() => clearTimeout(timer));
 }

@@ -24,13 +24,15 @@ export interface ConformanceOptions {
   readonly settings?: DriverSettings;
   /**
    * Makes the nth resource: something the driver can lock, with an identity of its own. Called with each
-   * number once, from 0 on; the suite asks for about 400.
+   * number once, from 0 on; the suite asks for about 200.
    */
   makeResource(n: number): Promise<Resource> | Resource;
   /** The other contender. Without it the driver is started a second time, with the same settings. */
   secondInstance?(): Promise<Driver> | Driver;
   /** Settings that have to make the start fail; without them that case is skipped. */
   readonly badSettings?: DriverSettings;
+  /** How long a call that has to come back may take before its case fails; default: 30,000. */
+  readonly patienceMs?: number;
   /** Cases, by name, that this driver cannot be held to, and why. */
   readonly skip?: Readonly<Record<string, string>>;
 }

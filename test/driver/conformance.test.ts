@@ -25,7 +25,7 @@ function spoilt(spoil: (driver: Driver) => Partial<Driver>): DriverFactory {
 }
 
 async function failures(factory: DriverFactory): Promise<string[]> {
-  const suite = await driverConformance({ factory, makeResource: namedResource });
+  const suite = await driverConformance({ factory, makeResource: namedResource, patienceMs: 200 });
   const results = await runCases(suite);
   return results.filter(({ outcome }) => outcome === 'failed').map(({ name }) => name);
 }
