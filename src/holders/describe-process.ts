@@ -45,10 +45,14 @@ export function describeProcess(
   };
 }
 
-/** The kernel's own name for it is cut off after 15 bytes; the first argument, which all users can see, is not. */
+/**
+ * The kernel's short name is cut off after 15 bytes, and may be a thread's (`MainThread`), so the first argument, which
+ * all users can see, is better, unless the process wrote a title over it (`nginx: master process`).
+ */
 function programName({ exe, argv, comm }: ProcessInfo): string {
   if (exe !== undefined) return exe;
   const [first = ''] = argv;
-  const named = basename(first);
-  return named.startsWith(comm) && named !== '' ? named : comm;
+  // A login shell has a dash in front.
+  const named = basename(first).replace(/^-/, '');
+  return named === '' || /[\s:]/.test(first) ? comm : named;
 }
