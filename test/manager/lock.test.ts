@@ -1,0 +1,323 @@
+/** The manager's own part: planning again, refusals, waiting, endings. */
+import assert from 'node:assert/strict';
+import { readdirSync, renameSync, symlinkSync, unlinkSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { defineDriver, type Driver, type DriverFactory } from '../../src/driver/contract.js';
+import fcntl from '../../src/drivers/fcntl/fcntl.js';
+import { isHoldfastError, openManager } from '../../src/index.js';
+import { privateRuntime } from '../beds/private-folder.js';
+
+const folder = privateRuntime();
+const holds = join(folder, 'run', 'holds');
+
+function disk(name: string): string {
+  const path = join(folder, name);
+  writeFileSync(path, name);
+  return path;
+}
+
+/** fcntl, with something that happens before it acquires. */
+function disturbed(before: () => void, more: Partial<Driver> = {}): DriverFactory {
+  return defineDriver(fcntl.about, async (settings) => {
+    const driver = await fcntl.start(settings);
+    return {
+      ...driver,
+      acquire: (owner, requests, options) => {
+        before();
+        return driver.acquire(owner, requests, options);
+      },
+      ...more,
+    };
+  });
+}
+
+test('a hold, its record, and its end', async () => {
+  await using manager = openManager({ configuration: false });
+  const path = disk('a.img');
+  const hold = await manager.lock({ disks: [path], name: 'copy' }, { command: ['copy', 'this'] });
+  const [listed] = await manager.holds();
+  assert.equal(listed?.id, hold.id);
+  assert.equal(listed.owner.name, 'copy');
+  assert.deepEqual(listed.command, ['copy', 'this']);
+  assert.deepEqual(
+    listed.resources.map(({ label, mode }) => [label, mode]),
+    [[path, 'exclusive']],
+  );
+  assert.deepEqual(
+    listed.processes.map(({ pid }) => pid),
+    [process.pid],
+  );
+  await hold.release();
+  await hold.release();
+  assert.equal(hold.state, 'released');
+  assert.deepEqual(await manager.holds(), []);
+  assert.deepEqual(readdirSync(holds), []);
+});
+
+test('a refusal names the hold that is in the way', async () => {
+  await using manager = openManager({ configuration: false });
+  const path = disk('b.img');
+  const hold = await manager.lock({
+    disks: [path],
+    owner: { name: 'web1', uuid: '11111111-2222-4333-8444-555555555555' },
+  });
+  await assert.rejects(manager.lock({ disks: [`${path}:read`] }), (error) => {
+    assert.ok(isHoldfastError(error, 'IN_USE'));
+    assert.equal(error.resource, path);
+    assert.equal(error.mode, 'read');
+    assert.equal(error.holders.length, 1);
+    const [holder] = error.holders;
+    assert.equal(holder?.guest, 'web1');
+    assert.equal(holder.pid, process.pid);
+    assert.equal(holder.since, hold.since);
+    assert.deepEqual(holder.through, ['Holdfast (fcntl)']);
+    return true;
+  });
+  await hold.release();
+});
+
+test('an image that is swapped before it is locked is planned again', async () => {
+  const path = disk('swapped.img');
+  const other = disk('other.img');
+  let swaps = 0;
+  const driver = disturbed(() => {
+    if (swaps++ === 0) renameSync(other, path);
+  });
+  await using manager = openManager({ configuration: false, driver });
+  const hold = await manager.lock({ disks: [path] });
+  assert.equal(swaps, 2);
+  await using second = openManager({ configuration: false });
+  await assert.rejects(second.lock({ disks: [path] }), (error) => isHoldfastError(error, 'IN_USE'));
+  await hold.release();
+});
+
+test('a link that is turned after the lock is noticed, and what it led to is free again', async () => {
+  const [one, two] = [disk('one.img'), disk('two.img')];
+  const link = join(folder, 'link.img');
+  symlinkSync(one, link);
+  let acquired = 0;
+  const driver = defineDriver(fcntl.about, async (settings) => {
+    const inner = await fcntl.start(settings);
+    return {
+      ...inner,
+      acquire: async (owner, requests, options) => {
+        const grant = await inner.acquire(owner, requests, options);
+        if (acquired++ === 0) {
+          unlinkSync(link);
+          symlinkSync(two, link);
+        }
+        return grant;
+      },
+    };
+  });
+  await using manager = openManager({ configuration: false, driver });
+  const hold = await manager.lock({ disks: [link] });
+  assert.equal(acquired, 2);
+  await using second = openManager({ configuration: false });
+  await (await second.lock({ disks: [one] })).release();
+  await assert.rejects(second.lock({ disks: [two] }), (error) => isHoldfastError(error, 'IN_USE'));
+  await hold.release();
+});
+
+test('an image that is swapped again and again ends in MOVED, with nothing held', async () => {
+  const path = disk('restless.img');
+  const driver = disturbed(() => {
+    const next = disk('restless.next');
+    renameSync(next, path);
+  });
+  await using manager = openManager({ configuration: false, driver });
+  await assert.rejects(
+    manager.lock({ disks: [path] }),
+    (error) => isHoldfastError(error, 'MOVED') && error.retryable,
+  );
+  assert.deepEqual(await manager.holds(), []);
+});
+
+test('waiting: granted as soon as it is free, and told for whom meanwhile', async () => {
+  await using manager = openManager({ configuration: false });
+  const path = disk('wait.img');
+  const first = await manager.lock({ disks: [path], name: 'first' });
+  let told = 0;
+  const waiting = manager.lock(
+    { disks: [path] },
+    {
+      wait: true,
+      onWait: ({ refusal }) => {
+        told++;
+        assert.equal(refusal.holders[0]?.pid, process.pid);
+        void first.release();
+      },
+    },
+  );
+  await (await waiting).release();
+  assert.ok(told >= 1);
+});
+
+test('waiting: a time that is over, and a caller that gives up', async () => {
+  await using manager = openManager({ configuration: false });
+  const path = disk('timeout.img');
+  const first = await manager.lock({ disks: [path] });
+  await assert.rejects(manager.lock({ disks: [path] }, { wait: 30 }), (error) => {
+    assert.ok(isHoldfastError(error, 'TIMEOUT'));
+    assert.equal(error.exitCode, 75);
+    assert.equal(error.holders.length, 1);
+    return true;
+  });
+  const abort = new AbortController();
+  const waiting = manager.lock({ disks: [path] }, { wait: true, signal: abort.signal });
+  abort.abort(new Error('changed my mind'));
+  await assert.rejects(
+    waiting,
+    (error) => isHoldfastError(error, 'ABORTED') && /changed my mind/.test(error.message),
+  );
+  await first.release();
+  await (await manager.lock({ disks: [path] })).release();
+});
+
+test('closing the manager releases its holds and ends what waits', async () => {
+  const manager = openManager({ configuration: false });
+  const path = disk('closing.img');
+  await manager.lock({ disks: [path] });
+  const waiting = manager.lock({ disks: [path] }, { wait: true });
+  const ended = assert.rejects(waiting, (error) => isHoldfastError(error, 'ABORTED'));
+  await new Promise((resolve) => setTimeout(resolve, 30));
+  await manager.close();
+  await manager.close();
+  await ended;
+  await using other = openManager({ configuration: false });
+  await (await other.lock({ disks: [path] })).release();
+  await assert.rejects(manager.lock({ disks: [path] }), (error) => isHoldfastError(error, 'ENDED'));
+});
+
+test('extend and shrink, and what is not in the hold', async () => {
+  await using manager = openManager({ configuration: false });
+  await using other = openManager({ configuration: false });
+  const [a, b, c] = [disk('ea.img'), disk('eb.img'), disk('ec.img')];
+  const held = (path: string) =>
+    assert.rejects(other.lock({ disks: [path] }), (error) => isHoldfastError(error, 'IN_USE'));
+  const free = async (path: string) => (await other.lock({ disks: [path] })).release();
+  const hold = await manager.lock({ disks: [a] });
+  await hold.extend({ disks: [b, a] });
+  await held(b);
+  const blocker = await other.lock({ disks: [c] });
+  await assert.rejects(hold.extend({ disks: [c] }), (error) => isHoldfastError(error, 'IN_USE'));
+  await blocker.release();
+  await assert.rejects(hold.extend({ disks: [`${a}:read`] }), (error) =>
+    isHoldfastError(error, 'SAME_DISK_TWICE'),
+  );
+  await assert.rejects(hold.shrink([c]), (error) => isHoldfastError(error, 'USAGE'));
+  await hold.shrink([a]);
+  await free(a);
+  await held(b);
+  assert.deepEqual(
+    (await manager.holds())[0]?.resources.map(({ label }) => label),
+    [b],
+  );
+  await hold.release();
+  await free(b);
+  await assert.rejects(hold.extend({ disks: [a] }), (error) => isHoldfastError(error, 'ENDED'));
+});
+
+test('an extension that waits ends with the hold', async () => {
+  await using manager = openManager({ configuration: false });
+  const [a, b] = [disk('xa.img'), disk('xb.img')];
+  const blocker = await manager.lock({ disks: [b] });
+  const hold = await manager.lock({ disks: [a] });
+  const extending = hold.extend({ disks: [b] }, { wait: true });
+  const ended = assert.rejects(extending, (error) => isHoldfastError(error, 'ABORTED'));
+  await new Promise((resolve) => setTimeout(resolve, 30));
+  await hold.release();
+  await ended;
+  await blocker.release();
+  assert.deepEqual(readdirSync(holds), []);
+});
+
+test('a child keeps the locks after release, and a hand-over needs one that has them all', async () => {
+  await using manager = openManager({ configuration: false });
+  const path = disk('child.img');
+  const hold = await manager.lock({ disks: [path] });
+  await assert.rejects(hold.handOver(), (error) => isHoldfastError(error, 'USAGE'));
+  const child = hold.spawn('sleep', ['60'], { stdio: 'ignore' });
+  await hold.handOver();
+  assert.equal(hold.state, 'handed over');
+  const [listed] = await manager.holds();
+  assert.deepEqual(listed?.processes, [{ pid: child.pid, program: 'sleep' }]);
+  await assert.rejects(manager.lock({ disks: [path] }), (error) => {
+    assert.ok(isHoldfastError(error, 'IN_USE'));
+    assert.equal(error.holders[0]?.pid, child.pid);
+    return true;
+  });
+  const gone = new Promise((resolve) => child.once('exit', resolve));
+  child.kill('SIGKILL');
+  await gone;
+  await (await manager.lock({ disks: [path] })).release();
+});
+
+test('a lost lock aborts the signal with the reason', async () => {
+  await using manager = openManager({
+    configuration: false,
+    driver: 'memory',
+    settings: { memory: { space: folder } },
+  });
+  await using breaker = openManager({ configuration: false });
+  assert.ok(breaker);
+  const path = disk('lost.img');
+  const hold = await manager.lock({ disks: [path] });
+  const lost = new Promise((resolve) => hold.signal.addEventListener('abort', resolve, { once: true }));
+  const memory = await (await import('../../src/drivers/memory/memory.js')).default.start({ space: folder });
+  const [request] = hold.requests;
+  assert.ok(request !== undefined);
+  await memory.breakLock?.(request.resource, 'a test says so');
+  await lost;
+  assert.ok(isHoldfastError(hold.signal.reason, 'LOST'));
+  assert.throws(
+    () => hold.spawn('true'),
+    (error) => isHoldfastError(error, 'LOST'),
+  );
+  await hold.release();
+});
+
+test('what no driver can lock is refused, unless that is allowed, and then said', async () => {
+  await using manager = openManager({ configuration: false });
+  const xml = `<domain type='qemu'><name>net</name><uuid>11111111-2222-4333-8444-555555555555</uuid><devices>
+    <disk type='network'><source protocol='rbd' name='pool/image'/><target dev='vda'/></disk></devices></domain>`;
+  await assert.rejects(
+    manager.lock(xml),
+    (error) => isHoldfastError(error, 'CANNOT_LOCK') && /rbd/.test(error.message),
+  );
+  assert.deepEqual(await manager.holds(), []);
+  const hold = await manager.lock(xml, { allowUnlocked: true });
+  assert.match(hold.notes.join(), /NOT LOCKED: rbd/);
+  await assert.rejects(manager.lock(xml, { allowUnlocked: true }), (error) => {
+    assert.ok(isHoldfastError(error, 'IN_USE'));
+    assert.equal(error.message, 'guest "net" is running already');
+    return true;
+  });
+  await hold.release();
+});
+
+test('a writer without a lock is refused and named, unless that is allowed', async () => {
+  await using manager = openManager({ configuration: false });
+  const path = disk('written.img');
+  const { spawn } = await import('node:child_process');
+  const writer = spawn('sh', ['-c', `exec 3<>"$0"; echo ready; exec sleep 60`, path], {
+    stdio: ['ignore', 'pipe', 'ignore'],
+  });
+  await new Promise((resolve) => writer.stdout.once('data', resolve));
+  await assert.rejects(manager.lock({ disks: [path] }), (error) => {
+    assert.ok(isHoldfastError(error, 'IN_USE'));
+    assert.equal(error.holders[0]?.pid, writer.pid);
+    assert.match(error.holders[0]?.through.join() ?? '', /no lock: open for writing/);
+    return true;
+  });
+  const hold = await manager.lock({ disks: [path] }, { allowUnlocked: true });
+  assert.match(hold.notes.join(), /IN USE ALL THE SAME/);
+  await hold.release();
+  const reader = await manager.lock({ disks: [`${path}:read`] });
+  assert.match(reader.notes.join(), /what is read may not fit together/);
+  await reader.release();
+  const gone = new Promise((resolve) => writer.once('exit', resolve));
+  writer.kill('SIGKILL');
+  await gone;
+});
