@@ -1,9 +1,9 @@
 /** What a case of the conformance suite works with: two contenders, owners, resources, and a clean end. */
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
-import { readFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { isHoldfastError } from '../errors.js';
+import { processStartTime } from '../system/process.js';
 import type { LockRequest, Mode, Owner, Resource } from '../vocabulary.js';
 import type { ConformanceOptions } from './conformance.js';
 import type { Driver, DriverAbout, Grant } from './contract.js';
@@ -142,14 +142,8 @@ export function testOwner(name: string): Owner {
     name,
     uuid: randomUUID(),
     pid: process.pid,
-    startTime: startTime(),
+    startTime: processStartTime(process.pid) ?? 0,
     host: hostname(),
     hostId: 'f'.repeat(32),
   };
-}
-
-/** Field 22 of /proc/self/stat, counted after the program's name, which may have spaces in it: proc(5). */
-function startTime(): number {
-  const stat = readFileSync('/proc/self/stat', 'latin1');
-  return Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19]);
 }
