@@ -3,10 +3,11 @@
 # This file is a shell script and, from the end of this comment on, a JavaScript program.
 #
 # Node resets ignored signals and raises the soft limit of open files as it starts (node.cc, PlatformInit), so the
-# shell notes both first, and `holdfast run` gives them back to the command. Builtins where they do it: a fork costs
-# half a millisecond. Without /proc nothing is noted, and the command gets what Node has. Variables are named so
-# that none of the user's is overwritten.
+# shell notes both first, and `holdfast run` gives them back to the command. Builtins where they do it, because a
+# fork costs half a millisecond. Without /proc nothing is noted, and the command gets what Node has. Variables are
+# named so that none of the user's is overwritten.
 unset HOLDFAST_LAUNCH HOLDFAST_ENVIRON
+case ${1-} in run)
 {
   while read -r _holdfast_1 _holdfast_2 _holdfast_3 _holdfast_soft _holdfast_4; do
     case "$_holdfast_1 $_holdfast_2 $_holdfast_3" in 'Max open files') break ;; esac
@@ -27,6 +28,7 @@ unset HOLDFAST_LAUNCH HOLDFAST_ENVIRON
   fi
 } 2>/dev/null
 case $_holdfast_soft:$_holdfast_ignored in ?*:?*) export HOLDFAST_LAUNCH="$_holdfast_soft:$_holdfast_ignored" ;; esac
+esac
 command -v node >/dev/null || { echo 'holdfast: needs Node 20.19 or later, and there is no node in PATH' >&2; exit 127; }
 exec node -- "$0" "$@"
 */

@@ -9,7 +9,7 @@ import { join } from 'node:path';
 import { build, environment, installDependencies, root } from './set-up.mjs';
 
 installDependencies();
-if (process.env.HF_NOBUILD === undefined) build();
+build();
 
 const folder = mkdtempSync(join(tmpdir(), 'holdfast-demo-'));
 const env = { ...environment(), HOLDFAST_RUNTIME_DIR: join(folder, 'holds'), XDG_CONFIG_HOME: folder };
