@@ -5,7 +5,7 @@
  * |---|---|---|
  * | 0 | POSIX | virtlockd, in its direct lockspace or in a lockspace directory |
  * | 1 | POSIX | libvirt, for the moment in which it changes the owner and label of an image |
- * | 0 to 3 | OFD | Holdfast: 0 always, 1 shared, 2 read, 3 part |
+ * | 0, 2 to 4 | OFD | Holdfast: 0 always, 2 shared, 3 read, 4 part |
  * | 100 to 103, 200 to 203 | OFD | QEMU: 10x "I do this", 20x "nobody else may" (0 read, 1 write, 2 write unchanged, 3 resize) |
  */
 import { covers } from '../system/lock-lines.js';
@@ -23,7 +23,8 @@ export interface LockMeaning {
 
 /** The bytes that lock drivers look at: a writer with a lock on one of them is refused by its lock. */
 const watchedBytes: readonly (readonly [first: number, last: number])[] = [
-  [0, 3],
+  [0, 0],
+  [2, 4],
   [100, 103],
   [200, 203],
 ];
@@ -59,7 +60,7 @@ function words(lock: LockLine, program: string | undefined): string {
     if (isWithin(lock, 1, 1) && lock.type === 'write') return 'libvirt, which is changing its owner or label';
   } else {
     // One line can span several of them: the kernel joins neighbouring locks of one kind and owner.
-    if (isWithin(lock, 0, 3)) return 'Holdfast';
+    if (isHoldfastRange(lock)) return 'Holdfast';
     if (isQemuLock(lock)) {
       return program === undefined || isOfQemu(program) ? "QEMU's own image lock" : "QEMU's image lock";
     }
@@ -71,6 +72,10 @@ function words(lock: LockLine, program: string | undefined): string {
 
 function isWithin(lock: LockLine, first: number, last: number): boolean {
   return lock.start >= first && lock.end !== undefined && lock.end <= last;
+}
+
+function isHoldfastRange(lock: LockLine): boolean {
+  return isWithin(lock, 0, 0) || isWithin(lock, 2, 4);
 }
 
 function isQemuLock(lock: LockLine): boolean {
@@ -85,9 +90,9 @@ function modeOf(all: readonly LockLine[]): Mode | undefined {
   if (low.length > 0) {
     // A range that spans them all is nobody's marker.
     const marked = (byte: number): boolean =>
-      locks.some((lock) => isWithin(lock, 0, 3) && covers(lock, byte, byte));
-    if (marked(3)) return 'part';
-    return marked(2) || !locks.some((lock) => isWithin(lock, 0, 3)) ? 'read' : 'shared';
+      locks.some((lock) => isHoldfastRange(lock) && covers(lock, byte, byte));
+    if (marked(4)) return 'part';
+    return marked(3) || !locks.some(isHoldfastRange) ? 'read' : 'shared';
   }
   const qemu = locks.some(isQemuLock);
   if (qemu && (held(101) || held(103))) return held(201) ? 'exclusive' : 'shared';

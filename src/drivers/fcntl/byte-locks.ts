@@ -8,7 +8,7 @@ export type QemuLock = 'check' | 'hold' | 'off';
 /** Why a mode was not granted. */
 export interface ByteConflict {
   readonly byte: number;
-  /** Who is behind it: virtlockd or Holdfast (0 to 3), or QEMU. */
+  /** Who is behind it: virtlockd or Holdfast (0), Holdfast (2 to 4), or QEMU. */
   readonly side: 'guard' | 'mode' | 'qemu';
   readonly conflict: Conflict | undefined;
 }
@@ -79,7 +79,7 @@ export function testMode(fd: number, mode: Mode, qemu: QemuLock): ByteConflict |
   return own ?? (qemu === 'off' ? undefined : testQemu(fd, mode));
 }
 
-/** The modes that are held on an open file, as far as bytes 0 to 3 tell; virtlockd's shared one is `shared`. */
+/** The modes that are held on an open file, as far as bytes 0 and 2 to 4 tell; virtlockd's shared one is `shared`. */
 export function heldModes(fd: number): readonly Mode[] {
   const guard = testLock(fd, 'write', guardByte);
   if (guard === undefined) return [];

@@ -2,9 +2,10 @@
  * Which bytes of an image each mode locks and tests: the one table.
  *
  * Byte 0 is virtlockd's: a write lock for an exclusive holder, read locks for all others. Two programs can
- * tell only two modes apart with one byte, so bytes 1, 2 and 3, always as read locks, say which of the other
+ * tell only two modes apart with one byte, so bytes 2, 3 and 4, always as read locks, say which of the other
  * modes a reader of byte 0 is in. Everyone locks first, then tests, then rolls back: two that start at once
- * may both fail, never both win.
+ * may both fail, never both win. Byte 1 is left alone: libvirt write-locks it for the moment in which it changes
+ * an image's owner or label (its security_manager.c), and a holder of it would make every such start fail.
  *
  * QEMU's bytes: 100+i "I use permission i", 200+i "I forbid permission i to others", all read locks; i is
  * 0 consistent read, 1 write, 2 write unchanged, 3 resize. To use i, 200+i must be free; to forbid i, 100+i.
@@ -14,7 +15,7 @@
 import type { Mode } from '../../vocabulary.js';
 
 /** The byte that tells the modes apart which read-lock byte 0. */
-export const modeByte: Readonly<Record<Exclude<Mode, 'exclusive'>, number>> = { shared: 1, read: 2, part: 3 };
+export const modeByte: Readonly<Record<Exclude<Mode, 'exclusive'>, number>> = { shared: 2, read: 3, part: 4 };
 
 export const guardByte = 0;
 

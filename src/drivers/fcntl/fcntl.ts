@@ -28,7 +28,7 @@ import { probeRequest, resourceHolders } from './lock-holders.js';
 import { lockTargets, type LockTarget } from './lock-targets.js';
 import { Collision, giveBack, takeRequest, type TakenRequest } from './take-request.js';
 
-/** Two that ask at once for modes told apart by bytes 1 to 3 can refuse each other: each tries again, at random. */
+/** Two that ask at once for modes told apart by bytes 2 to 4 can refuse each other: each tries again, at random. */
 const collisionRetriesMax = 5;
 const collisionPauseMsMax = 8;
 

@@ -7,7 +7,7 @@ import { openLockFileForTest } from './lock-file.js';
 import type { LockTarget } from './lock-targets.js';
 import { openImage } from './open-image.js';
 
-const modeOfByte: Readonly<Record<number, Mode>> = { 1: 'shared', 2: 'read', 3: 'part' };
+const modeOfByte: Readonly<Record<number, Mode>> = { 2: 'shared', 3: 'read', 4: 'part' };
 
 /** A holder from a conflict: the mode as far as it can be told, the pid if it is a POSIX lock. */
 export function conflictHolder({ byte, side, conflict }: ByteConflict, path: string): Holder {
