@@ -2,7 +2,8 @@
  * Finds drivers: built in, then npm `holdfast-driver-NAME`, then the system's folders, then
  * `$HOLDFAST_DRIVER_PATH`. The first found wins; the others of its name are listed as shadowed.
  */
-import { pathToFileURL } from 'node:url';
+import { createRequire } from 'node:module';
+import { types } from 'node:util';
 import { causeText, HoldfastError, isHoldfastError } from '../errors.js';
 import type { DriverAbout, DriverFactory } from './contract.js';
 import { driverNamePattern, requireFactory } from './driver-shape.js';
@@ -90,14 +91,29 @@ async function loadBuiltIn(name: string): Promise<FoundDriver> {
 
 async function load({ name, from, file, folder }: Candidate, shadowed: boolean): Promise<FoundDriver> {
   const location = await safeLocation(name, file, folder);
-  let module: { default?: unknown };
-  try {
-    module = (await import(pathToFileURL(location).href)) as typeof module;
-  } catch (error) {
-    throw broken(name, location, error);
-  }
-  const factory = requireFactory(module.default, name, location);
+  const factory = requireFactory(loadModule(name, location), name, location);
   return { name, from, location, about: factory.about, factory, shadowed };
+}
+
+/**
+ * The default export of a module, also of one that was translated to CommonJS; of CommonJS else, what it exports. `require` and not `import`: the command runs from
+ * compiled code, in which `import()` of a file that is found at run time is not possible. Node requires ES modules
+ * since 20.19, except those that wait at their top level.
+ */
+function loadModule(name: string, location: string): unknown {
+  try {
+    const exported: unknown = createRequire(import.meta.url)(location);
+    const { __esModule: translated, default: own } = (exported ?? {}) as Record<string, unknown>;
+    return types.isModuleNamespaceObject(exported) || translated === true ? own : exported;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ERR_REQUIRE_ASYNC_MODULE')
+      throw broken(name, location, error);
+    const message = `driver ${name} (${location}) cannot be loaded: it waits (\`await\`) at its top level`;
+    throw new HoldfastError('DRIVER_BROKEN', message, {
+      cause: error,
+      remedy: 'Wait in `start`: that is called when the driver is needed.',
+    });
+  }
 }
 
 async function safeLocation(name: string, file: string, folder: string | undefined): Promise<string> {

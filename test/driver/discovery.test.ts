@@ -54,7 +54,9 @@ test('a driver is found as NAME.js, NAME.mjs and NAME/index.js, as an ES module 
   await mkdir(join(path, 'three'));
   await put(join(path, 'three/index.js'), moduleText('three'));
   await put(join(path, 'four.js'), moduleText('four').replace('export default', 'module.exports ='));
-  for (const name of ['one', 'two', 'three', 'four']) {
+  const translated = 'Object.defineProperty(exports, "__esModule", { value: true }); exports.default =';
+  await put(join(path, 'five.js'), moduleText('five').replace('export default', translated));
+  for (const name of ['one', 'two', 'three', 'four', 'five']) {
     const found = await findDriver(name, { path });
     assert.equal(found.from, 'folder');
     assert.ok(found.location.startsWith(path));
@@ -170,6 +172,8 @@ test('a module of another shape is refused, saying what is missing', async () =>
     modeless: [moduleText('modeless').replace("'exclusive'", "'alone'"), /`about.modes`/],
     promiseless: [moduleText('promiseless').replace("['x']", "'x'"), /`about.doesNotGuarantee`/],
     undecided: [moduleText('undecided').replace('supervise: false', 'supervise: 0'), /`about.supervise`/],
+    waiting: [`await 1; ${moduleText('waiting')}`, /cannot be loaded/],
+    defaultless: ['export const about = {}; export function start() {}', /no default export/],
     syntax: ['export default {', /cannot be loaded/],
     throwing: ['throw new Error("no engine");', /no engine/],
   };
