@@ -53,7 +53,7 @@ export function requireFactory(value: unknown, name: string, location: string): 
 }
 
 function factoryFault(value: unknown, name: string): string | undefined {
-  if (!isRecord(value))
+  if (!isRecord(value) || (value['start'] === undefined && value['about'] === undefined))
     return 'it has no default export that is a driver (an object with `about` and `start`)';
   if (typeof value['start'] !== 'function') return 'its default export has no function `start`';
   const { about } = value;
