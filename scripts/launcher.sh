@@ -1,4 +1,4 @@
-#!/bin/sh
+#!/usr/bin/env sh
 ':' /*
 # This file is a shell script and, from the end of this comment on, a JavaScript program.
 #
@@ -12,14 +12,17 @@ case ${1-} in run)
   while read -r _holdfast_1 _holdfast_2 _holdfast_3 _holdfast_soft _holdfast_4; do
     case "$_holdfast_1 $_holdfast_2 $_holdfast_3" in 'Max open files') break ;; esac
   done </proc/$$/limits
+  # proc(5): behind the name in parentheses the third field follows; field 33 are the ignored signals, in decimal.
   # bash ignores SIGQUIT itself, whatever it inherited; what it starts gets the inherited one.
   case ${BASH_VERSION-} in
-    ?*) _holdfast_ignored=$(grep '^SigIgn:' /proc/self/status); _holdfast_ignored=${_holdfast_ignored#SigIgn:?} ;;
-    *)
-      while read -r _holdfast_1 _holdfast_ignored _holdfast_2; do
-        case $_holdfast_1 in SigIgn:) break ;; esac
-      done </proc/$$/status ;;
+    ?*) _holdfast_ignored=$(cat /proc/self/stat) ;;
+    *) read -r _holdfast_ignored </proc/$$/stat ;;
   esac
+  _holdfast_ignored=${_holdfast_ignored##*) }
+  for _holdfast_1 in 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30 31 32; do
+    _holdfast_ignored=${_holdfast_ignored#* }
+  done
+  _holdfast_ignored=${_holdfast_ignored%% *}
   # dash drops what is no shell variable's name, such as the functions that bash exports (BASH_FUNC_name%%).
   if LC_ALL=C grep -qzvE '^[A-Za-z_][A-Za-z0-9_]*=' /proc/$$/environ; then
     _holdfast_1=$(LC_ALL=C grep -zvE '^[A-Za-z_][A-Za-z0-9_]*=' /proc/$$/environ | base64 -w0)

@@ -5,20 +5,20 @@
 export interface LaunchState {
   /** RLIMIT_NOFILE, soft; undefined: unlimited. */
   readonly openFilesSoft: number | undefined;
-  /** Bit n-1 is signal n, as SigIgn in /proc/PID/status. */
+  /** Bit n-1 is signal n, as field 33 of /proc/PID/stat. */
   readonly ignoredSignals: bigint;
 }
 
 const variable = 'HOLDFAST_LAUNCH';
 
-/** Reads `SOFT:SIGIGN` from the environment and removes it, so that the command does not see it. */
+/** Reads `SOFT:IGNORED` (decimal, or `unlimited`) from the environment and removes it, so that the command does not see it. */
 export function takeLaunchState(environment: NodeJS.ProcessEnv = process.env): LaunchState | undefined {
   const text = environment[variable];
   delete environment[variable];
-  const parts = /^(\d+|unlimited):([0-9a-f]{1,16})$/.exec(text ?? '');
+  const parts = /^(\d+|unlimited):(\d{1,20})$/.exec(text ?? '');
   if (parts === null) return undefined;
   return {
     openFilesSoft: parts[1] === 'unlimited' ? undefined : Number(parts[1]),
-    ignoredSignals: BigInt(`0x${parts[2]}`),
+    ignoredSignals: BigInt(parts[2] ?? 0),
   };
 }
