@@ -18,7 +18,10 @@ const roundsMax = 5;
 export interface AcquiredPlan {
   readonly owner: Owner;
   readonly plan: Plan;
+  /** New grants; an extension can also have grown those that there were. */
   readonly held: readonly HeldGrant[];
+  /** Gives back what this acquire brought. */
+  readonly undo: () => Promise<void>;
   readonly notes: readonly string[];
 }
 
@@ -28,8 +31,8 @@ export interface AcquireContext {
   readonly makePlan: () => Promise<Plan>;
   readonly allowUnlocked: boolean;
   readonly signal: AbortSignal;
-  /** What the hold has already: neither asked for again nor in its own way. */
-  readonly already: readonly LockRequest[];
+  /** What the hold has already: not asked for again. */
+  readonly before: { readonly requests: readonly LockRequest[]; readonly held: readonly HeldGrant[] };
 }
 
 /** Throws what a plan refuses, `IN_USE` (the driver's, holders not yet looked for), `MOVED`, and what drivers throw. */
@@ -44,22 +47,28 @@ export async function acquirePlan(context: AcquireContext): Promise<AcquiredPlan
 }
 
 async function acquireOnce(context: AcquireContext): Promise<AcquiredPlan> {
-  const { chain, owner, allowUnlocked, signal, already } = context;
+  const { chain, owner, allowUnlocked, signal, before } = context;
   const plan = await context.makePlan();
   const refused = plan.items.find(({ verdict }) => verdict === 'refuse');
   if (refused !== undefined) throw refusedItem(refused);
-  const wanted = withoutHeld(plan.requests, already);
+  const wanted = withoutHeld(plan.requests, before.requests);
   const assignment = await chain.assign(wanted);
   const notes = [...unlockableNotes(assignment, allowUnlocked), ...assignment.notes];
   notes.push(...(await useNotes(wanted, allowUnlocked)), ...(await writerNotes(plan.items)));
-  const held = await chain.acquire(owner, assignment.shares, signal);
+  const { added, undo } = await chain.acquire(owner, assignment.shares, signal, before.held);
   try {
     await requireUnmoved(context, plan);
   } catch (error) {
-    await chain.release(held);
+    await undo();
     throw error;
   }
-  return { owner, plan, held, notes: [...notes, ...held.flatMap(({ grant }) => grant.notes ?? [])] };
+  return {
+    owner,
+    plan,
+    held: added,
+    undo,
+    notes: [...notes, ...added.flatMap(({ grant }) => grant.notes ?? [])],
+  };
 }
 
 function withoutHeld(

@@ -44,7 +44,10 @@ export async function shrinkGrants(
   for (const { part, goes, whole } of parts) {
     if (goes.length === 0) kept.push(part);
     else if (whole) await part.driver.release(part.grant);
-    else kept.push({ ...part, grant: (await part.driver.shrink?.(part.grant, goes)) ?? part.grant });
+    else {
+      part.grant = (await part.driver.shrink?.(part.grant, goes)) ?? part.grant;
+      kept.push(part);
+    }
   }
   return kept;
 }

@@ -31,9 +31,17 @@ export interface Assignment {
   readonly notes: readonly string[];
 }
 
-/** A grant with the driver that gave it. */
+/** A grant with the driver that gave it. An extension replaces the grant in place, so that no copy of it is stale. */
 export interface HeldGrant extends StartedDriver {
-  readonly grant: Grant;
+  grant: Grant;
+}
+
+/** What an acquire or an extension brought. */
+export interface Acquisition {
+  /** Grants of their own; what was added to a grant that there was is in that one. */
+  readonly added: readonly HeldGrant[];
+  /** Gives back what was brought, in reverse, and nothing else. */
+  readonly undo: () => Promise<void>;
 }
 
 interface Slot {
@@ -116,30 +124,75 @@ export class DriverChain {
     return { shares, unlockable, notes: [...new Set(notes)] };
   }
 
-  /** Acquires every share in order, or none. Throws what the driver throws, `ABORTED`, `DRIVER_BROKEN`. */
-  async acquire(owner: Owner, shares: readonly Share[], signal: AbortSignal): Promise<readonly HeldGrant[]> {
-    const held: HeldGrant[] = [];
+  /**
+   * Acquires every share in order, or none. `before`: what the hold has already; a driver that can extends its
+   * grant there. Throws what the driver throws, `ABORTED`, `DRIVER_BROKEN`.
+   */
+  async acquire(
+    owner: Owner,
+    shares: readonly Share[],
+    signal: AbortSignal,
+    before: readonly HeldGrant[] = [],
+  ): Promise<Acquisition> {
+    const added: HeldGrant[] = [];
+    const undos: (() => Promise<void>)[] = [];
+    const undo = (): Promise<void> => runAll(undos.toReversed());
     try {
-      for (const { about, driver, requests } of shares) {
-        const grant = await this.#inTime(driver, driver.acquire(owner, requests, { signal }), signal);
-        held.push({ about, driver, grant });
-        requireAll(about, requests, grant);
+      for (const share of shares) {
+        const { about, driver, requests } = share;
+        // What cannot be taken out of a grant again must not be put into it: the next driver may refuse.
+        const extended = before.find((part) => part.driver === driver && driver.shrink !== undefined);
+        if (extended !== undefined && driver.extend !== undefined) {
+          undos.push(await this.#extend(extended, owner, requests, signal));
+        } else {
+          const giveBack = (grant: Grant): Promise<void> => driver.release(grant);
+          const grant = await this.#inTime(driver.acquire(owner, requests, { signal }), giveBack, signal);
+          added.push({ about, driver, grant });
+          undos.push(() => giveBack(grant));
+          requireAll(about, requests, grant);
+        }
       }
-      return held;
+      return { added, undo };
     } catch (error) {
-      await this.release(held).catch(() => undefined); // The first error is the one that matters.
+      await undo().catch(() => undefined); // The first error is the one that matters.
       throw error;
     }
   }
 
+  /** Adds to a grant; gives what takes it out again. */
+  async #extend(
+    part: HeldGrant,
+    owner: Owner,
+    requests: readonly LockRequest[],
+    signal: AbortSignal,
+  ): Promise<() => Promise<void>> {
+    const { about, driver } = part;
+    const takeOut = async (grant: Grant): Promise<void> => {
+      const identities = requests.map(({ resource }) => resource.identity);
+      part.grant = (await driver.shrink?.(grant, identities)) ?? grant;
+    };
+    if (requests.length === 0 || driver.extend === undefined) return () => Promise.resolve();
+    const extending = driver.extend(part.grant, owner, requests, { signal });
+    part.grant = await this.#inTime(extending, takeOut, signal);
+    const undo = (): Promise<void> => takeOut(part.grant);
+    try {
+      requireAll(about, requests, part.grant);
+    } catch (error) {
+      await undo();
+      throw error;
+    }
+    return undo;
+  }
+
   /** A grant, or `ABORTED` as soon as the caller gives up; what is granted after that is given back. */
-  #inTime(driver: Driver, granting: Promise<Grant>, signal: AbortSignal): Promise<Grant> {
+  #inTime(
+    granting: Promise<Grant>,
+    giveBack: (grant: Grant) => Promise<void>,
+    signal: AbortSignal,
+  ): Promise<Grant> {
     return new Promise((resolve, reject) => {
       const giveUp = (): void => {
-        const late = granting.then(
-          (grant) => driver.release(grant),
-          () => undefined,
-        );
+        const late = granting.then(giveBack, () => undefined);
         this.#late.add(late);
         void late.catch(() => undefined).finally(() => this.#late.delete(late));
         reject(aborted(signal));
@@ -151,13 +204,23 @@ export class DriverChain {
     });
   }
 
+  /** Returns when a driver says that it is worth asking again; never, if none of them can tell. */
+  async wait(owner: Owner, requests: readonly LockRequest[], signal: AbortSignal): Promise<void> {
+    const { shares } = await this.assign(requests);
+    const waits = shares.flatMap(({ driver, requests }) => driver.wait?.(owner, requests, { signal }) ?? []);
+    // One that fails says nothing; the caller asks again all the same, after a while.
+    await Promise.race(waits.map((wait) => wait.catch(() => new Promise<void>(() => undefined))));
+  }
+
   /** Gives back grants in reverse; tries all of them, then throws the first error. */
-  async release(held: readonly HeldGrant[]): Promise<void> {
-    const errors: unknown[] = [];
-    for (const { driver, grant } of held.toReversed()) {
-      await driver.release(grant).catch((error: unknown) => errors.push(error));
-    }
-    if (errors.length > 0) throw errors[0];
+  release(held: readonly HeldGrant[]): Promise<void> {
+    return runAll(
+      held.toReversed().map(
+        ({ driver, grant }) =>
+          () =>
+            driver.release(grant),
+      ),
+    );
   }
 
   async end(): Promise<void> {
@@ -165,6 +228,13 @@ export class DriverChain {
     const slots = await this.#slots?.catch(() => []);
     for (const { lazy } of (slots ?? []).toReversed()) await lazy.end();
   }
+}
+
+/** Does all of them, one after another; then throws the first error. */
+async function runAll(works: readonly (() => Promise<void>)[]): Promise<void> {
+  const errors: unknown[] = [];
+  for (const work of works) await work().catch((error: unknown) => errors.push(error));
+  if (errors.length > 0) throw errors[0];
 }
 
 function mapByModes(

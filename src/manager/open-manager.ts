@@ -6,9 +6,9 @@ import { HoldfastError, isHoldfastError } from '../errors.js';
 import { makePlan } from '../plan/make-plan.js';
 import type { PlanOptions } from '../plan/plan-options.js';
 import { privateDirectory, runtimeDirectory } from '../system/runtime-directory.js';
-import type { GuestDescription, LockRequest, Plan } from '../vocabulary.js';
+import type { GuestDescription, Plan } from '../vocabulary.js';
 import { joinSignals } from './abort.js';
-import { acquirePlan, type AcquiredPlan } from './acquire-plan.js';
+import { acquirePlan, type AcquireContext, type AcquiredPlan } from './acquire-plan.js';
 import { joinPlans, shrinkGrants, withoutIdentities } from './change-hold.js';
 import { checkPlan, type CheckedPlan } from './check-plan.js';
 import { readConfiguration, type Configuration } from './configuration.js';
@@ -114,14 +114,14 @@ export class Manager {
   async lock(input: GuestInput, options: LockOptions = {}): Promise<Hold> {
     this.#requireOpen();
     const guest = await describeGuest(input, options.signal);
-    const acquired = await this.#acquire(guest, options, []);
+    const acquired = await this.#acquire(guest, options, { requests: [], held: [] });
     return this.#keep(acquired, guest, options);
   }
 
   async #acquire(
     guest: GuestDescription,
     options: LockOptions,
-    already: readonly LockRequest[],
+    before: AcquireContext['before'],
   ): Promise<AcquiredPlan> {
     const { waitMs } = await this.configuration();
     const allowUnlocked = await this.#allowUnlocked(options);
@@ -135,7 +135,7 @@ export class Manager {
       makePlan: async () => (plan = await makePlan(guest, planOptions)),
       allowUnlocked,
       signal,
-      already,
+      before,
     };
     const attempt = async (explain: boolean): Promise<AcquiredPlan> => {
       try {
@@ -145,11 +145,14 @@ export class Manager {
         throw await explainRefusal(error, plan.requests, this.#records());
       }
     };
-    return waitFor(attempt, { ...options, wait: options.wait ?? waitMs ?? false }, signal).finally(leave);
+    const waitOptions = { ...options, wait: options.wait ?? waitMs ?? false };
+    const worthAsking = (over: AbortSignal): Promise<void> =>
+      chain.wait(context.owner, plan?.requests ?? [], over);
+    return waitFor(attempt, waitOptions, worthAsking, signal).finally(leave);
   }
 
   async #keep(
-    { owner, plan, held, notes }: AcquiredPlan,
+    { owner, plan, held, undo, notes }: AcquiredPlan,
     guest: GuestDescription,
     options: LockOptions,
   ): Promise<Hold> {
@@ -170,7 +173,7 @@ export class Manager {
       this.#holds.set(hold.id, { hold, record });
       return hold;
     } catch (error) {
-      await (await this.#drivers()).release(held);
+      await undo();
       throw error;
     }
   }
@@ -187,13 +190,19 @@ export class Manager {
     return {
       extend: async (contents, input, options) => {
         const added = { ...(await describeGuest(input, options.signal)), owner: guest.owner };
-        const { plan, held, notes } = await this.#acquire(added, options, contents.plan.requests);
-        return rewritten({
-          ...contents,
-          plan: joinPlans(contents.plan, plan),
-          held: [...contents.held, ...held],
-          notes: [...contents.notes, ...plan.notes, ...notes],
-        });
+        const before = { requests: contents.plan.requests, held: contents.held };
+        const { plan, held, undo, notes } = await this.#acquire(added, options, before);
+        try {
+          return rewritten({
+            ...contents,
+            plan: joinPlans(contents.plan, plan),
+            held: [...contents.held, ...held],
+            notes: [...contents.notes, ...plan.notes, ...notes],
+          });
+        } catch (error) {
+          await undo();
+          throw error;
+        }
       },
       shrink: async (contents, identities) => {
         const held = await shrinkGrants(contents.held, identities);

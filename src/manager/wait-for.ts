@@ -1,6 +1,6 @@
 /** Waiting for what is in use: asks again and again, at random intervals, until it is granted or the time is over. */
 import { HoldfastError, isHoldfastError } from '../errors.js';
-import { aborted } from './abort.js';
+import { aborted, joinSignals } from './abort.js';
 import type { LockOptions } from './lock-options.js';
 import { monotonicMs } from '../system/clock.js';
 
@@ -9,6 +9,9 @@ const pauseMsMin = 20;
 const pauseMsMax = 500;
 const pauseGrowth = 1.5;
 
+/** Even if a driver says at once that it is worth asking: one that is wrong must not take the whole processor. */
+const earlyMs = 2;
+
 /** How often `onWait` is called and the holders are looked for anew, which reads all of /proc. */
 const reportMs = 1_000;
 
@@ -16,12 +19,14 @@ export type Attempt<Result> = (explain: boolean) => Promise<Result>;
 
 /**
  * Runs `attempt` until it does not fail with a refusal. `explain` says whether a refusal should name the holders:
- * that is dear, and only the first, one a second and the last are shown to anybody.
+ * that is dear, and only the first, one a second and the last are shown to anybody. `worthAsking` ends early what
+ * would else be a fixed pause.
  * Throws the refusal (nobody waits), `TIMEOUT`, `ABORTED`, or what else the attempt throws.
  */
 export async function waitFor<Result>(
   attempt: Attempt<Result>,
   { wait = false, onWait }: LockOptions,
+  worthAsking: (over: AbortSignal) => Promise<void>,
   signal: AbortSignal,
 ): Promise<Result> {
   const waitMs = wait === true ? Infinity : wait === false ? 0 : wait;
@@ -42,10 +47,8 @@ export async function waitFor<Result>(
         onWait?.({ refusal: error, waitedMs });
       }
     }
-    await pause(
-      Math.min(pauseMs * (0.5 + Math.random()), Math.max(1, waitMs - (monotonicMs() - start))),
-      signal,
-    );
+    const leftMs = Math.max(1, waitMs - (monotonicMs() - start));
+    await pause(Math.min(pauseMs * (0.5 + Math.random()), leftMs), worthAsking, signal);
     pauseMs = Math.min(pauseMs * pauseGrowth, pauseMsMax);
   }
 }
@@ -64,17 +67,32 @@ function timeout(refusal: HoldfastError, waitMs: number): HoldfastError {
   );
 }
 
-function pause(ms: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const giveUp = (): void => {
-      clearTimeout(timer);
-      reject(aborted(signal));
-    };
-    const timer = setTimeout(() => {
-      signal.removeEventListener('abort', giveUp);
+/** Ends after `ms`, or earlier if a driver says so. */
+async function pause(
+  ms: number,
+  worthAsking: (over: AbortSignal) => Promise<void>,
+  signal: AbortSignal,
+): Promise<void> {
+  const over = new AbortController();
+  const { signal: either, leave } = joinSignals(signal, over.signal);
+  try {
+    const early = worthAsking(either).then(() => timer(earlyMs, either));
+    await Promise.race([timer(ms, either), early]);
+  } finally {
+    over.abort(); // Nobody goes on waiting in a driver's queue for a caller that has moved on.
+    leave();
+  }
+  if (signal.aborted) throw aborted(signal);
+}
+
+function timer(ms: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const end = (): void => {
+      clearTimeout(timeout);
       resolve();
-    }, ms);
-    if (signal.aborted) giveUp();
-    else signal.addEventListener('abort', giveUp, { once: true });
+    };
+    const timeout = setTimeout(end, ms);
+    if (signal.aborted) end();
+    else signal.addEventListener('abort', end, { once: true });
   });
 }

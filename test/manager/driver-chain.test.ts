@@ -44,7 +44,7 @@ async function acquireAll(
 test('drivers are asked in order and give back in reverse', async () => {
   const log: string[] = [];
   const chain = new DriverChain([recording('one', log), recording('two', log)], {}, undefined);
-  await chain.release(await acquireAll(chain, [request]));
+  await chain.release((await acquireAll(chain, [request])).added);
   assert.deepEqual(log, ['one acquire exclusive', 'two acquire exclusive', 'two release', 'one release']);
 });
 
@@ -87,6 +87,75 @@ test('a grant without all that was asked for is given back, and the driver calle
   const chain = new DriverChain([stingy], {}, undefined);
   await assert.rejects(acquireAll(chain, [request]), (error) => isHoldfastError(error, 'DRIVER_BROKEN'));
   assert.deepEqual(log, ['stingy release']);
+});
+
+test('an extension grows the grant where the driver can, and is taken out again if another refuses', async () => {
+  const log: string[] = [];
+  const growing: Partial<Driver> = {
+    async extend(grant, _owner, requests) {
+      log.push('extend');
+      return { ...grant, requests: [...grant.requests, ...requests] };
+    },
+    async shrink(grant, identities) {
+      log.push(`shrink ${identities.join()}`);
+      return {
+        ...grant,
+        requests: grant.requests.filter(({ resource }) => !identities.includes(resource.identity)),
+      };
+    },
+  };
+  let refuses = false;
+  const second = recording('two', log, {
+    acquire: async (_owner, requests) => {
+      if (refuses) throw new HoldfastError('IN_USE', 'no');
+      return { requests, descriptors: [], tokens: {} };
+    },
+  });
+  const chain = new DriverChain([recording('one', log, growing), second], {}, undefined);
+  const { added: held } = await acquireAll(chain, [request]);
+  const more: LockRequest = { resource: namedResource('b'), mode: 'exclusive' };
+  const { shares } = await chain.assign([more]);
+  const { signal } = new AbortController();
+  const identities = (): readonly string[] | undefined =>
+    held[0]?.grant.requests.map(({ resource }) => resource.identity);
+
+  refuses = true;
+  await assert.rejects(chain.acquire(self, shares, signal, held), (error) =>
+    isHoldfastError(error, 'IN_USE'),
+  );
+  assert.deepEqual(identities(), ['a']);
+  refuses = false;
+  const { added } = await chain.acquire(self, shares, signal, held);
+  assert.deepEqual(identities(), ['a', 'b']);
+  assert.deepEqual(
+    added.map(({ about }) => about.name),
+    ['two'],
+  );
+  await chain.release([...held, ...added]);
+  assert.deepEqual(log, [
+    'one acquire exclusive',
+    'extend',
+    'shrink b',
+    'extend',
+    'two release',
+    'two release',
+    'one release',
+  ]);
+});
+
+test('waiting ends as soon as a driver says so', async () => {
+  const log: string[] = [];
+  const told = recording('told', log, { wait: () => Promise.resolve() });
+  const silent = recording('silent', log);
+  const failing = recording('failing', log, { wait: () => Promise.reject(new Error('no queue')) });
+  const { signal } = new AbortController();
+  await new DriverChain([silent, failing, told], {}, undefined).wait(self, [request], signal);
+  const never = new DriverChain([silent, failing], {}, undefined).wait(self, [request], signal);
+  const outcome = await Promise.race([
+    never,
+    new Promise((resolve) => setTimeout(resolve, 50, 'still waiting')),
+  ]);
+  assert.equal(outcome, 'still waiting');
 });
 
 test('a mode that a driver does not know becomes exclusive, and is said', async () => {
