@@ -6,8 +6,14 @@ import { start, type Running } from './command.js';
 
 const program = 'qemu-system-x86_64';
 
-/** What QEMU prints when it has opened its disks and is up. */
-export const qemuIsUp = '"QMP"';
+/**
+ * Returns when a QEMU has opened its disks and is up: it greets before that, but answers only then. Throws with what it
+ * says if it ends instead.
+ */
+export async function untilUp(qemu: Running): Promise<void> {
+  qemu.child.stdin?.write('{"execute":"qmp_capabilities"}{"execute":"query-status"}');
+  await qemu.says('"prelaunch"');
+}
 
 export interface QemuDrive {
   readonly path: string;
@@ -39,7 +45,7 @@ const on = (option: string, wanted: boolean | undefined): string => (wanted === 
 export async function startQemu(name: string, ...drives: readonly QemuDrive[]): Promise<Running> {
   const [first, ...args] = qemuCommand(name, ...drives);
   const qemu = start(first, args);
-  await qemu.says(qemuIsUp);
+  await untilUp(qemu);
   return qemu;
 }
 

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { call, commandFolder, holdfast, start, type Running } from '../beds/command.js';
 import { lockOn, untilFree } from '../beds/observed-lock.js';
-import { domainXml, end, qcow2Disk, qemuCommand, qemuIsUp, rawDisk, startQemu } from '../beds/qemu.js';
+import { domainXml, end, qcow2Disk, qemuCommand, rawDisk, startQemu, untilUp } from '../beds/qemu.js';
 import { lacks } from '../needs.js';
 
 const folder = commandFolder();
@@ -39,7 +39,7 @@ describe('two QEMUs on one image', { skip: lacks('qemu', 'qemu-img') }, () => {
     const xml = domainFile('web1', disk, 'qcow2', uuid);
     const command = qemuCommand('web1', { path: disk, format: 'qcow2' });
     const qemu = start(holdfast, ['run', '--xml', xml, '--', ...command]);
-    await qemu.says(qemuIsUp);
+    await untilUp(qemu);
     return qemu;
   };
 
@@ -82,7 +82,7 @@ describe('two QEMUs on one image', { skip: lacks('qemu', 'qemu-img') }, () => {
 
     await end(first);
     const second = start(holdfast, ['run', '--xml', xml, '--', ...command]);
-    await second.says(qemuIsUp);
+    await untilUp(second);
     await end(second);
     await untilFree(disk);
   });
@@ -125,7 +125,7 @@ describe('two QEMUs on one image', { skip: lacks('qemu', 'qemu-img') }, () => {
       ...['run', '--xml', xml, '--'],
       ...qemuCommand('neighbour', { path: neighbour, format: 'qcow2' }),
     ]);
-    await second.says(qemuIsUp);
+    await untilUp(second);
     await end(first);
     assert.equal((await call(['run', '--disk', base, '--', 'true'])).status, 75);
     await end(second);
