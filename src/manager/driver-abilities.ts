@@ -1,7 +1,8 @@
 /** What each driver can do beyond the guaranteed minimum: which of the optional functions it has once it is started. */
 import type { DriverSettings } from '../driver/contract.js';
 import type { ListedDriver } from '../driver/discovery.js';
-import { optionalFunctions, requireMinimum, type OptionalFunction } from '../driver/driver-shape.js';
+import { optionalFunctions, type OptionalFunction } from '../driver/driver-shape.js';
+import { lazyDriver } from '../driver/started-driver.js';
 import { causeText, HoldfastError, isHoldfastError } from '../errors.js';
 
 /** A driver as `manager.drivers()` lists it. */
@@ -25,9 +26,10 @@ export async function describeDrivers(
 async function describe(listed: ListedDriver, settings: DriverSettings): Promise<DescribedDriver> {
   if (listed.factory === undefined || listed.shadowed) return listed;
   try {
-    const driver = requireMinimum(await listed.factory.start(settings), listed.name);
+    const lazy = lazyDriver(listed.factory, settings);
+    const driver = await lazy.get();
     const abilities = optionalFunctions.filter((name) => driver[name] !== undefined);
-    await driver.end?.();
+    await lazy.end();
     return { ...listed, abilities };
   } catch (error) {
     const message = `driver ${listed.name} cannot be started here: ${causeText(error)}`;

@@ -4,6 +4,8 @@
  */
 import type { Driver, DriverAbout, DriverFactory, DriverSettings, Grant } from '../driver/contract.js';
 import { findDriver } from '../driver/discovery.js';
+import type { PlaceOptions } from '../driver/places.js';
+import { mapRequest } from '../driver/map-request.js';
 import { lazyDriver, type LazyDriver } from '../driver/started-driver.js';
 import { HoldfastError } from '../errors.js';
 import type { LockRequest, Owner } from '../vocabulary.js';
@@ -52,7 +54,7 @@ interface Slot {
 export class DriverChain {
   readonly #selection: readonly (string | DriverFactory)[];
   readonly #settings: Readonly<Record<string, DriverSettings>>;
-  readonly #driverPath: string | undefined;
+  readonly #places: PlaceOptions;
   #slots: Promise<readonly Slot[]> | undefined;
   /** Releases of grants that came too late; `end` waits for them. */
   readonly #late = new Set<Promise<void>>();
@@ -60,11 +62,11 @@ export class DriverChain {
   constructor(
     selection: readonly (string | DriverFactory)[],
     settings: Readonly<Record<string, DriverSettings>>,
-    driverPath: string | undefined,
+    places: PlaceOptions = {},
   ) {
     this.#selection = selection;
     this.#settings = settings;
-    this.#driverPath = driverPath;
+    this.#places = places;
   }
 
   /** The drivers, started at their first use. Throws what discovery or their start throws. */
@@ -79,7 +81,8 @@ export class DriverChain {
     try {
       const slots: Slot[] = [];
       for (const choice of this.#selection) {
-        const factory = typeof choice === 'string' ? await this.#named(choice) : choice;
+        const factory =
+          typeof choice === 'string' ? (await findDriver(choice, this.#places)).factory : choice;
         slots.push({
           about: factory.about,
           lazy: lazyDriver(factory, this.#settings[factory.about.name] ?? {}),
@@ -92,10 +95,6 @@ export class DriverChain {
     }
   }
 
-  async #named(name: string): Promise<DriverFactory> {
-    return (await findDriver(name, this.#driverPath === undefined ? {} : { path: this.#driverPath })).factory;
-  }
-
   /** Distributes requests: every driver gets all that it can lock. */
   async assign(requests: readonly LockRequest[]): Promise<Assignment> {
     const notes: string[] = [];
@@ -104,7 +103,7 @@ export class DriverChain {
     const shares = (await this.started()).map(({ about, driver }) => {
       notes.push(...(driver.notes?.() ?? []));
       const own = requests.flatMap((request) => {
-        const mapped = driver.mapRequest?.(request) ?? mapByModes(about, request);
+        const mapped = mapRequest(about, driver, request);
         if (!mapped.can) {
           if (!reasons.has(request))
             reasons.set(request, { ...mapped, reason: `driver ${about.name}: ${mapped.reason}` });
@@ -235,21 +234,6 @@ async function runAll(works: readonly (() => Promise<void>)[]): Promise<void> {
   const errors: unknown[] = [];
   for (const work of works) await work().catch((error: unknown) => errors.push(error));
   if (errors.length > 0) throw errors[0];
-}
-
-function mapByModes(
-  about: DriverAbout,
-  { mode, resource }: LockRequest,
-): ReturnType<NonNullable<Driver['mapRequest']>> {
-  if (about.modes.includes(mode)) return { can: true, mode };
-  if (mode !== 'exclusive' && about.modes.includes('exclusive')) {
-    return {
-      can: true,
-      mode: 'exclusive',
-      note: `driver ${about.name} knows no mode '${mode}', so it is locked exclusively`,
-    };
-  }
-  return { can: false, reason: `it knows no mode for ${resource.label} (${mode})` };
 }
 
 function requireAll(about: DriverAbout, asked: readonly LockRequest[], { requests }: Grant): void {

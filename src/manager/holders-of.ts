@@ -1,5 +1,5 @@
 /** Who holds or uses a resource: what the records, the system and the drivers know, one holder for each hold or process. */
-import { describeProcess, findHolders } from '../holders/find-holders.js';
+import { describeProcess, findHolders, processRemedy } from '../holders/find-holders.js';
 import type { Holder, Resource } from '../vocabulary.js';
 import type { LiveRecord } from './hold-record.js';
 import { recordKeepers } from './record-keepers.js';
@@ -30,7 +30,26 @@ export async function holdersOf(
   });
   const found = [...recorded, ...seen.filter((holder) => !explained.has(holder))];
   if (found.length > 0) return found;
-  return known.map((holder) => ({
+  return known.map((holder) => {
+    const named = resource.scope === 'host' ? namedByLock(holder) : undefined;
+    return named ?? unnamedHolder(holder, unseen);
+  });
+}
+
+/**
+ * A POSIX lock tells the process that has it (fcntl(2), F_GETLK), even where no process is seen to have the disk open:
+ * virtlockd with a lockspace directory locks a file there. On storage that hosts share it may be another host's pid.
+ */
+function namedByLock(holder: Holder): Holder | undefined {
+  const process = holder.pid === undefined ? undefined : describedHolder(holder.pid);
+  if (process?.program === undefined) return undefined;
+  const way = process.program === 'virtlockd' ? 'virtlockd' : 'a lock on byte 0, as virtlockd takes it';
+  const through = holder.through.map((word) => (vague.includes(word) ? way : word));
+  return { ...process, ...holder, host: 'this host', through };
+}
+
+function unnamedHolder({ pid: _, ...holder }: Holder, unseen: string | undefined): Holder {
+  return {
     ...holder,
     ...(unseen === undefined ? { host: 'another host' } : {}),
     evidence: [
@@ -40,7 +59,7 @@ export async function holdersOf(
     ...(holder.remedy === undefined && unseen !== undefined
       ? { remedy: `look as root: not seen was ${unseen}` }
       : {}),
-  }));
+  };
 }
 
 /**
@@ -89,6 +108,6 @@ function describedHolder(pid: number): Partial<Holder> {
     startTime,
     ...(guest === undefined ? {} : { guest }),
     ...(user === undefined ? {} : { user }),
-    remedy: `stop it (pid ${pid}), or wait for it`,
+    remedy: processRemedy(pid, process),
   };
 }

@@ -1,7 +1,8 @@
 /** The manager: from what a caller gives to a hold, with the drivers that were chosen. */
 import { join } from 'node:path';
 import type { Driver, DriverFactory, DriverSettings } from '../driver/contract.js';
-import { findDriver, listDrivers } from '../driver/discovery.js';
+import { listDrivers } from '../driver/discovery.js';
+import type { PlaceOptions } from '../driver/places.js';
 import { HoldfastError, isHoldfastError } from '../errors.js';
 import { makePlan } from '../plan/make-plan.js';
 import type { PlanOptions } from '../plan/plan-options.js';
@@ -31,6 +32,7 @@ import {
 import { listHolds, type ListedHold } from './list-holds.js';
 import type { LockOptions } from './lock-options.js';
 import { ownerHere } from './owner.js';
+import { RecordDrivers } from './record-drivers.js';
 import { waitFor } from './wait-for.js';
 
 export interface ManagerOptions {
@@ -52,6 +54,7 @@ export class Manager {
   #chain: Promise<DriverChain> | undefined;
   readonly #holds = new Map<string, { hold: Hold; record: WrittenRecord }>();
   readonly #closing = new AbortController();
+  #recordDrivers: Promise<RecordDrivers> | undefined;
 
   constructor(options: ManagerOptions) {
     this.#options = options;
@@ -73,16 +76,30 @@ export class Manager {
   }
 
   async #openChain(): Promise<DriverChain> {
-    const { driver, settings = {}, driverPath } = this.#options;
-    const configuration = await this.configuration();
-    const selection = driver ?? configuration.drivers ?? ['fcntl'];
+    const selection = this.#options.driver ?? (await this.configuration()).drivers ?? ['fcntl'];
     const list = typeof selection === 'string' || 'about' in selection ? [selection] : selection;
     if (list.length === 0) throw new HoldfastError('USAGE', 'the list of drivers is empty');
-    const merged: Record<string, DriverSettings> = { ...configuration.driverSettings };
-    for (const [name, own] of Object.entries(settings)) merged[name] = { ...merged[name], ...own };
-    const qemuLock = this.#options.qemuLock ?? configuration.qemuLock;
+    return new DriverChain(list, await this.#settings(), this.#places());
+  }
+
+  async #openRecordDrivers(): Promise<RecordDrivers> {
+    return new RecordDrivers(this.#places(), await this.#settings());
+  }
+
+  /** By driver: the configuration's, then the caller's. */
+  async #settings(): Promise<Readonly<Record<string, DriverSettings>>> {
+    const { driverSettings, qemuLock: configured } = await this.configuration();
+    const merged: Record<string, DriverSettings> = { ...driverSettings };
+    const qemuLock = this.#options.qemuLock ?? configured;
     if (qemuLock !== undefined) merged['fcntl'] = { ...merged['fcntl'], qemu_lock: qemuLock };
-    return new DriverChain(list, merged, driverPath);
+    for (const [name, own] of Object.entries(this.#options.settings ?? {}))
+      merged[name] = { ...merged[name], ...own };
+    return merged;
+  }
+
+  #places(): PlaceOptions {
+    const { driverPath } = this.#options;
+    return driverPath === undefined ? {} : { path: driverPath };
   }
 
   async #planOptions(allowUnlocked: boolean): Promise<PlanOptions> {
@@ -225,37 +242,23 @@ export class Manager {
     this.#requireOpen();
     const dead: HoldRecord[] = [];
     const live = readLiveRecords(holdsDirectory(), (record) => dead.push(record));
-    const known = new Map<string, Promise<Driver | undefined>>();
-    const driverOf = (name: string): Promise<Driver | undefined> => {
-      const found = known.get(name) ?? this.#driverForListing(name);
-      known.set(name, found);
-      return found;
-    };
+    // What is held is shown even where the driver that was chosen here does not start.
+    const own = await this.#drivers().then(
+      (chain) => chain.started(),
+      () => [],
+    );
+    const drivers = await (this.#recordDrivers ??= this.#openRecordDrivers());
+    const driverOf = (name: string): Promise<Driver | undefined> => drivers.of(name, own);
     const listed = await listHolds(live, driverOf);
-    for (const { drivers, requests } of dead) {
-      for (const name of drivers) await (await driverOf(name))?.tidy?.(requests);
+    for (const { drivers: names, requests } of dead) {
+      for (const name of names) await (await driverOf(name))?.tidy?.(requests);
     }
     return listed;
   }
 
-  /** A driver of this manager, or else of that name; undefined if it is not installed here. */
-  async #driverForListing(name: string): Promise<Driver | undefined> {
-    const own = (await (await this.#drivers()).started()).find(({ about }) => about.name === name);
-    if (own !== undefined) return own.driver;
-    try {
-      const { factory } = await findDriver(name);
-      return await factory.start((await this.configuration()).driverSettings?.[name] ?? {});
-    } catch (error) {
-      if (isHoldfastError(error)) return undefined;
-      throw error;
-    }
-  }
-
   /** Every driver that was found, in the order in which they win, and what each can do. */
   async drivers(): Promise<DescribedDriver[]> {
-    const { driverPath, settings } = this.#options;
-    const listed = await listDrivers(driverPath === undefined ? {} : { path: driverPath });
-    return describeDrivers(listed, { ...(await this.configuration()).driverSettings, ...settings });
+    return describeDrivers(await listDrivers(this.#places()), await this.#settings());
   }
 
   #records(): LiveRecord[] {
@@ -272,6 +275,7 @@ export class Manager {
     this.#closing.abort(new HoldfastError('ABORTED', 'the manager was closed; nothing is held'));
     const endings = await Promise.allSettled([...this.#holds.values()].map(({ hold }) => hold.release()));
     await (await this.#chain?.catch(() => undefined))?.end();
+    await (await this.#recordDrivers?.catch(() => undefined))?.end();
     const failed = endings.find((ending) => ending.status === 'rejected');
     if (failed !== undefined) throw failed.reason;
   }

@@ -43,7 +43,7 @@ async function acquireAll(
 
 test('drivers are asked in order and give back in reverse', async () => {
   const log: string[] = [];
-  const chain = new DriverChain([recording('one', log), recording('two', log)], {}, undefined);
+  const chain = new DriverChain([recording('one', log), recording('two', log)], {});
   await chain.release((await acquireAll(chain, [request])).added);
   assert.deepEqual(log, ['one acquire exclusive', 'two acquire exclusive', 'two release', 'one release']);
 });
@@ -53,7 +53,7 @@ test('if the second refuses, the first gives back', async () => {
   const refusing = recording('two', log, {
     acquire: () => Promise.reject(new HoldfastError('IN_USE', 'no')),
   });
-  const chain = new DriverChain([recording('one', log), refusing], {}, undefined);
+  const chain = new DriverChain([recording('one', log), refusing], {});
   await assert.rejects(acquireAll(chain, [request]), (error) => isHoldfastError(error, 'IN_USE'));
   assert.deepEqual(log, ['one acquire exclusive', 'one release']);
 });
@@ -64,7 +64,7 @@ test('a grant that comes after the caller gave up is released, before the chain 
   const slow = recording('slow', log, {
     acquire: () => new Promise((resolve) => (grantNow = resolve)),
   });
-  const chain = new DriverChain([slow], {}, undefined);
+  const chain = new DriverChain([slow], {});
   const abort = new AbortController();
   const { shares } = await chain.assign([request]);
   const acquiring = chain.acquire(self, shares, abort.signal);
@@ -84,7 +84,7 @@ test('a grant without all that was asked for is given back, and the driver calle
   const stingy = recording('stingy', log, {
     acquire: async () => ({ requests: [], descriptors: [], tokens: {} }),
   });
-  const chain = new DriverChain([stingy], {}, undefined);
+  const chain = new DriverChain([stingy], {});
   await assert.rejects(acquireAll(chain, [request]), (error) => isHoldfastError(error, 'DRIVER_BROKEN'));
   assert.deepEqual(log, ['stingy release']);
 });
@@ -111,7 +111,7 @@ test('an extension grows the grant where the driver can, and is taken out again 
       return { requests, descriptors: [], tokens: {} };
     },
   });
-  const chain = new DriverChain([recording('one', log, growing), second], {}, undefined);
+  const chain = new DriverChain([recording('one', log, growing), second], {});
   const { added: held } = await acquireAll(chain, [request]);
   const more: LockRequest = { resource: namedResource('b'), mode: 'exclusive' };
   const { shares } = await chain.assign([more]);
@@ -149,8 +149,8 @@ test('waiting ends as soon as a driver says so', async () => {
   const silent = recording('silent', log);
   const failing = recording('failing', log, { wait: () => Promise.reject(new Error('no queue')) });
   const { signal } = new AbortController();
-  await new DriverChain([silent, failing, told], {}, undefined).wait(self, [request], signal);
-  const never = new DriverChain([silent, failing], {}, undefined).wait(self, [request], signal);
+  await new DriverChain([silent, failing, told], {}).wait(self, [request], signal);
+  const never = new DriverChain([silent, failing], {}).wait(self, [request], signal);
   const outcome = await Promise.race([
     never,
     new Promise((resolve) => setTimeout(resolve, 50, 'still waiting')),
@@ -160,7 +160,7 @@ test('waiting ends as soon as a driver says so', async () => {
 
 test('a mode that a driver does not know becomes exclusive, and is said', async () => {
   const log: string[] = [];
-  const chain = new DriverChain([recording('coarse', log, {}, ['exclusive'])], {}, undefined);
+  const chain = new DriverChain([recording('coarse', log, {}, ['exclusive'])], {});
   const read: LockRequest = { ...request, mode: 'read' };
   const { notes } = await chain.assign([read]);
   assert.match(notes.join(), /coarse knows no mode 'read'/);
@@ -173,9 +173,9 @@ test('what one driver cannot lock, another may; what none can is named with the 
   const cannot: Partial<Driver> = {
     mapRequest: () => ({ can: false, reason: 'it is Sunday', remedy: 'wait' }),
   };
-  const both = new DriverChain([recording('one', log, cannot), recording('two', log)], {}, undefined);
+  const both = new DriverChain([recording('one', log, cannot), recording('two', log)], {});
   assert.deepEqual((await both.assign([request])).unlockable, []);
-  const alone = new DriverChain([recording('one', log, cannot)], {}, undefined);
+  const alone = new DriverChain([recording('one', log, cannot)], {});
   const [unlockable] = (await alone.assign([request])).unlockable;
   assert.equal(unlockable?.reason, 'driver one: it is Sunday');
   assert.equal(unlockable?.remedy, 'wait');
@@ -196,7 +196,7 @@ test('a driver starts once for two first callers, and again after a start that f
       };
     },
   };
-  const chain = new DriverChain([factory], {}, undefined);
+  const chain = new DriverChain([factory], {});
   const first = await Promise.allSettled([chain.started(), chain.started()]);
   assert.deepEqual(
     first.map(({ status }) => status),
