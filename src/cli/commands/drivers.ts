@@ -42,8 +42,9 @@ export function renderDrivers(listed: readonly DescribedDriver[], style: Style):
     abilities?.filter((ability) => !internal.includes(ability)).join(', ') ?? '-',
   ]);
   const table = renderTable(['NAME', 'FROM', 'REACH', 'MODES', 'WHERE', 'ALSO CAN'], rows, style);
-  const errors = listed.flatMap(({ error }) =>
-    error === undefined ? [] : [renderRefusal(error, { style })],
-  );
+  const errors = listed.flatMap(({ error, notStarted }) => {
+    const shown = error ?? notStarted;
+    return shown === undefined ? [] : [renderRefusal(shown, { style })];
+  });
   return [table, ...(errors.length === 0 ? [] : ['\n', ...errors])].join('');
 }
