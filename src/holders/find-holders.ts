@@ -27,6 +27,7 @@ import { lendVirtlockd } from './virtlockd-guest.js';
 export { describeProcess } from './describe-process.js';
 export { findUnlockedUse } from './find-unlocked-use.js';
 export type { FindOptions } from './find-unlocked-use.js';
+export { processRemedy } from './process-holder.js';
 
 export interface FoundHolders {
   /** One for each process, guests first, then one for each use by the kernel. */
@@ -35,16 +36,19 @@ export interface FoundHolders {
   readonly complete: boolean;
   /** What was out of sight, in words; there if and only if `complete` is false. */
   readonly unseen?: string;
+  /** Nothing of this host was out of sight: whoever holds it all the same is elsewhere, or has just let go. */
+  readonly sawThisHost: boolean;
 }
 
 /** Who holds or uses a resource. Reads all of /proc: some milliseconds on a small host. Does not throw. */
 export async function findHolders(resource: Resource, options: FindOptions = {}): Promise<FoundHolders> {
   if (resource.storage === 'network') {
-    return { holders: [], complete: false, unseen: 'who uses a network disk, which only its server knows' };
+    const unseen = 'who uses a network disk, which only its server knows';
+    return { holders: [], complete: false, unseen, sawThisHost: false };
   }
   const tables = readKernelTables();
   const targets = resourceTargets(resource, tables);
-  if (targets.length === 0) return { holders: [], complete: true };
+  if (targets.length === 0) return { holders: [], complete: true, sawThisHost: true };
 
   const inode = resource.storage === 'block' ? undefined : inodeOfResource(resource);
   const before = inode === undefined ? undefined : readLocksOf(inode);
@@ -64,17 +68,20 @@ export async function findHolders(resource: Resource, options: FindOptions = {})
     ...unaccountedHolders(hidden ?? []),
   ];
   const wanted = holders.filter(({ pid }) => pid === undefined || !ignored.has(pid));
-  const unseen = describeUnseen(resource, scan, hidden?.some(({ pid }) => pid === undefined) ?? true);
+  const unseen = unseenParts(resource, scan, hidden?.some(({ pid }) => pid === undefined) ?? true);
   return {
     holders: [
       ...wanted.filter(({ guest }) => guest !== undefined),
       ...wanted.filter(({ guest }) => guest === undefined),
       ...(await kernelHolders(resource, tables)),
     ],
-    complete: unseen === undefined,
-    ...(unseen === undefined ? {} : { unseen }),
+    complete: unseen.length === 0,
+    ...(unseen.length === 0 ? {} : { unseen: unseen.join(', and ') }),
+    sawThisHost: unseen.every((part) => part === otherHosts),
   };
 }
+
+const otherHosts = 'programs on other hosts that reach the same storage';
 
 function unlockedWords(
   use: ProcessUse,
@@ -91,14 +98,14 @@ function unlockedWords(
     : `open for writing, under the lock of process ${cover.pid}`;
 }
 
-/** Undefined: nothing that could hold it was out of sight. */
-function describeUnseen(
+/** What could hold it and was out of sight, in words. */
+function unseenParts(
   resource: Resource,
   scan: OpenFiles<ResourceTarget>,
   someLockIsUnexplained: boolean,
-): string | undefined {
+): readonly string[] {
   const parts: string[] = [];
-  if (resource.scope === 'cluster') parts.push('programs on other hosts that reach the same storage');
+  if (resource.scope === 'cluster') parts.push(otherHosts);
   const unseen = unseenProcesses(scan);
   // Where the kernel says that nobody at all writes, and every lock that it knows has its process, nothing is missing.
   const proven =
@@ -108,7 +115,7 @@ function describeUnseen(
     resource.path !== undefined &&
     isOpenForWriting(resource.path) === false;
   if (unseen !== undefined && !proven) parts.push(unseen);
-  return parts.length === 0 ? undefined : parts.join(', and ');
+  return parts;
 }
 
 function unseenProcesses({ denied, hidden }: OpenFiles<unknown>): string | undefined {

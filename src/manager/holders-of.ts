@@ -16,7 +16,7 @@ export async function holdersOf(
   known: readonly Holder[],
   records: readonly LiveRecord[],
 ): Promise<readonly Holder[]> {
-  const { holders: seen, unseen } = await findHolders(resource);
+  const { holders: seen, unseen, sawThisHost } = await findHolders(resource);
   const about = records.filter(({ record }) =>
     record.requests.some((request) => request.resource.identity === resource.identity),
   );
@@ -32,7 +32,8 @@ export async function holdersOf(
   if (found.length > 0) return found;
   return known.map((holder) => {
     const named = resource.scope === 'host' ? namedByLock(holder) : undefined;
-    return named ?? unnamedHolder(holder, unseen);
+    if (named !== undefined) return named;
+    return sawThisHost ? holderElsewhere(holder, resource) : unseenHolder(holder, unseen);
   });
 }
 
@@ -48,18 +49,17 @@ function namedByLock(holder: Holder): Holder | undefined {
   return { ...process, ...holder, host: 'this host', through };
 }
 
-function unnamedHolder({ pid: _, ...holder }: Holder, unseen: string | undefined): Holder {
-  return {
-    ...holder,
-    ...(unseen === undefined ? { host: 'another host' } : {}),
-    evidence: [
-      ...holder.evidence,
-      unseen === undefined ? 'no process on this host has it open' : `not seen: ${unseen}`,
-    ],
-    ...(holder.remedy === undefined && unseen !== undefined
-      ? { remedy: `look as root: not seen was ${unseen}` }
-      : {}),
-  };
+function holderElsewhere({ pid: _, ...holder }: Holder, { scope }: Resource): Holder {
+  const evidence = [...holder.evidence, 'no process on this host has it open'];
+  if (scope === 'host') return { ...holder, evidence };
+  const remedy = 'look for it on the other hosts that reach the same storage, or wait for it';
+  return { ...holder, host: 'another host', evidence, remedy };
+}
+
+function unseenHolder(holder: Holder, unseen: string | undefined): Holder {
+  if (unseen === undefined) return holder;
+  const remedy = holder.remedy ?? `look again as root: not to be seen from here is ${unseen}`;
+  return { ...holder, evidence: [...holder.evidence, `not seen: ${unseen}`], remedy };
 }
 
 /**

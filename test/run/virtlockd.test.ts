@@ -95,6 +95,8 @@ describe('virtlockd and run', { skip: lacks('root', 'unshare', 'virtlockd') }, (
     await client.acquire(lockspace, name, autocreate);
     const refused = await call(['run', ...asked, '--', 'echo', 'ran']);
     assert.deepEqual([refused.status, refused.stdout], [75, '']);
+    // Nobody has the image open: only the lock in the lockspace tells who it is.
+    assert.match(refused.stderr, new RegExp(`virtlockd \\(pid ${virtlockd.pid}, user root\\) on this host`));
     await client.release(lockspace, name);
 
     const running = await runSleeping(...asked);
