@@ -46,7 +46,7 @@ test('nobody: no holder, and a complete look wherever the kernel vouches for it'
   const reader = openSync(path, 'r');
   const found = await findHolders(resourceAt(path));
   closeSync(reader);
-  assert.deepEqual(found, { holders: [], complete: true });
+  assert.deepEqual(found, { holders: [], complete: true, sawThisHost: true });
 });
 
 test('a QEMU that runs a guest is named, with its guest', async (t) => {
@@ -274,6 +274,7 @@ test('what cannot be seen is said: network disks, other hosts', async (t) => {
   assert.deepEqual(shared, {
     holders: [],
     complete: false,
+    sawThisHost: true,
     unseen: 'programs on other hosts that reach the same storage',
   });
   const name = await findHolders({
@@ -283,7 +284,7 @@ test('what cannot be seen is said: network disks, other hosts', async (t) => {
     storage: 'name',
     scope: 'cluster',
   });
-  assert.deepEqual(name, { holders: [], complete: true });
+  assert.deepEqual(name, { holders: [], complete: true, sawThisHost: true });
 });
 
 test('a file that is gone, or never was, has no holder', async (t) => {
@@ -292,7 +293,7 @@ test('a file that is gone, or never was, has no holder', async (t) => {
   rmSync(path);
   assert.deepEqual((await findHolders(resource)).holders, []);
   const { inode: _, ...unplanned } = resource;
-  assert.deepEqual(await findHolders(unplanned), { holders: [], complete: true });
+  assert.deepEqual(await findHolders(unplanned), { holders: [], complete: true, sawThisHost: true });
 });
 
 const unprivileged = fileURLToPath(new URL('./unprivileged-look.ts', import.meta.url));
