@@ -1,4 +1,4 @@
-/** Giving up: one signal of several, and the error that it means. */
+/** Giving up: one signal of two, and the error that it means. */
 import { causeText, HoldfastError, isHoldfastError } from '../errors.js';
 
 export interface JoinedSignal {
@@ -8,14 +8,14 @@ export interface JoinedSignal {
 }
 
 /**
- * A signal that is aborted with the first of its sources. Unlike `AbortSignal.any` it can be left: a manager lives
+ * A signal that is aborted with the first of two. Unlike `AbortSignal.any` it can be left: a manager lives
  * long, and every acquire would leave a dependant behind in its signal until the next collection.
  */
-export function joinSignals(...sources: readonly (AbortSignal | undefined)[]): JoinedSignal {
+export function joinSignals(own: AbortSignal | undefined, other: AbortSignal): JoinedSignal {
+  if (own === undefined) return { signal: other, leave: () => undefined };
   const joined = new AbortController();
   const leaves: (() => void)[] = [];
-  for (const source of sources) {
-    if (source === undefined) continue;
+  for (const source of [own, other]) {
     if (source.aborted) {
       joined.abort(source.reason);
       break;

@@ -108,13 +108,14 @@ export function writeRecord(directory: string, record: HoldRecord): WrittenRecor
 
 /** Replaces what a record says, in place: its lock is on this file. */
 export function rewriteRecord({ fd }: WrittenRecord, record: HoldRecord): void {
-  writeWhole(fd, record);
+  ftruncateSync(fd, writeWhole(fd, record));
 }
 
-function writeWhole(fd: number, record: HoldRecord): void {
+/** Gives the number of bytes. */
+function writeWhole(fd: number, record: HoldRecord): number {
   const text = Buffer.from(JSON.stringify(record));
   for (let done = 0; done < text.length;) done += writeSync(fd, text, done, text.length - done, done);
-  if (fstatSync(fd).size > text.length) ftruncateSync(fd, text.length);
+  return text.length;
 }
 
 /** Lets go of a record. `shared`: a child may have inherited its descriptor, and then keeps it alive. */

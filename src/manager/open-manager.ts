@@ -54,6 +54,7 @@ export class Manager {
   #chain: Promise<DriverChain> | undefined;
   readonly #holds = new Map<string, { hold: Hold; record: WrittenRecord }>();
   readonly #closing = new AbortController();
+  readonly #holdsDirectory = join(runtimeDirectory(), 'holds');
   #recordDrivers: Promise<RecordDrivers> | undefined;
 
   constructor(options: ManagerOptions) {
@@ -182,7 +183,7 @@ export class Manager {
       notes: [...plan.notes, ...notes],
     };
     try {
-      const record = writeRecord(privateDirectory(holdsDirectory()), recordOf(contents, options.command));
+      const record = writeRecord(privateDirectory(this.#holdsDirectory), recordOf(contents, options.command));
       const hold = new Hold(
         { ...contents, recordDescriptor: record.fd },
         this.#keeper(guest, record, options.command),
@@ -241,7 +242,7 @@ export class Manager {
   async holds(): Promise<ListedHold[]> {
     this.#requireOpen();
     const dead: HoldRecord[] = [];
-    const live = readLiveRecords(holdsDirectory(), (record) => dead.push(record));
+    const live = readLiveRecords(this.#holdsDirectory, (record) => dead.push(record));
     // What is held is shown even where the driver that was chosen here does not start.
     const own = await this.#drivers().then(
       (chain) => chain.started(),
@@ -262,7 +263,7 @@ export class Manager {
   }
 
   #records(): LiveRecord[] {
-    return readLiveRecords(holdsDirectory());
+    return readLiveRecords(this.#holdsDirectory);
   }
 
   #requireOpen(): void {
@@ -288,8 +289,4 @@ export class Manager {
 /** Opens a manager. Nothing is started or read before its first use. */
 export function openManager(options: ManagerOptions = {}): Manager {
   return new Manager(options);
-}
-
-function holdsDirectory(): string {
-  return join(runtimeDirectory(), 'holds');
 }

@@ -3,10 +3,17 @@ import { hostName, machineId } from '../system/host.js';
 import { processStartTime } from '../system/process.js';
 import type { Owner, OwnerDescription } from '../vocabulary.js';
 
-let ownStartTime: number | undefined;
+type Here = Pick<Owner, 'pid' | 'startTime' | 'host' | 'hostId'>;
+
+let here: Here | undefined;
 
 /** The owner as this process; the command that replaces it, or that it starts, holds in its name. */
 export function ownerHere(description: OwnerDescription): Owner {
-  ownStartTime ??= processStartTime(process.pid) ?? 0;
-  return { ...description, pid: process.pid, startTime: ownStartTime, host: hostName(), hostId: machineId() };
+  here ??= {
+    pid: process.pid,
+    startTime: processStartTime(process.pid) ?? 0,
+    host: hostName(),
+    hostId: machineId(),
+  };
+  return { ...description, ...here };
 }
