@@ -110,7 +110,7 @@ test('every kind of lock, its process and its words', async (t) => {
   const cases: [code: string, through: string[], mode: string | undefined][] = [
     [`lock(fs.openSync(path, 'r+'), OFD, WRITE, 0, 1)`, ['Holdfast'], 'exclusive'],
     [
-      `{ const fd = fs.openSync(path, 'r'); lock(fd, OFD, READ, 0, 1); lock(fd, OFD, READ, 2, 1); }`,
+      `{ const fd = fs.openSync(path, 'r'); lock(fd, OFD, READ, 0, 1); lock(fd, OFD, READ, 3, 1); }`,
       ['Holdfast'],
       'read',
     ],
@@ -141,11 +141,13 @@ test('every kind of lock, its process and its words', async (t) => {
 test('several descriptors of a process are one holder, several processes are several', async (t) => {
   const path = image(t);
   linkSync(path, `${path}.hard`);
+  const shared = (name: string): string => `{
+    const fd = fs.openSync(${JSON.stringify(name)}, 'r+'); lock(fd, OFD, READ, 0, 1); lock(fd, OFD, READ, 2, 1); }`;
   await using first = await startActor(`
     fs.openSync(${JSON.stringify(path)}, 'r+');
-    lock(fs.openSync(${JSON.stringify(`${path}.hard`)}, 'r+'), OFD, READ, 0, 2);
+    ${shared(`${path}.hard`)}
     for (let i = 0; i < 100; i++) fs.openSync(${JSON.stringify(path)}, 'r+');`);
-  await using second = await startActor(`lock(fs.openSync(${JSON.stringify(path)}, 'r+'), OFD, READ, 0, 2);`);
+  await using second = await startActor(shared(path));
   const { holders } = await findHolders(resourceAt(path));
   assert.deepEqual(new Set(holders.map(({ pid }) => pid)), new Set([first.pid, second.pid]));
   assert.equal(holders.length, 2);
