@@ -57,7 +57,11 @@ const input: readonly OptionEntry[] = [
     value: 'NAME|UUID',
     help: 'A guest that libvirt knows: asks virsh for its XML.',
   },
-  { name: 'connect', value: 'URI', needs: 'domain', help: 'Which libvirt to ask, such as qemu:///system.' },
+  {
+    name: 'connect',
+    value: 'URI',
+    help: 'Which libvirt to ask, such as qemu:///system: for --domain, and for volumes in the XML.',
+  },
   {
     name: 'disk',
     value: 'PATH[:MODE]',

@@ -84,7 +84,6 @@ test('what cannot be repeated is refused, not overridden', () => {
 
 test('what needs another option says so', () => {
   assert.match(usageOf('run', '--on-lost', 'pause', '--', 'x').message, /only with --supervise/);
-  assert.match(usageOf('plan', '--connect', 'qemu:///system').message, /only with --domain/);
 });
 
 test('run needs a command behind dashes', () => {

@@ -1,0 +1,31 @@
+/**
+ * Starts a guest under the locks of its domain, adds a disk while it runs, and stops it if a lock is lost.
+ *
+ *   node start-a-guest.mjs web1.xml extra.img COMMAND [ARGUMENT...]
+ */
+import { once } from 'node:events';
+import { readFile } from 'node:fs/promises';
+import { isHoldfastError, openManager } from 'holdfast';
+
+const [xmlFile, extraDisk, command, ...args] = process.argv.slice(2);
+
+const manager = openManager();
+try {
+  const hold = await manager.lock({ xml: await readFile(xmlFile, 'utf8'), xmlFile });
+  const guest = hold.spawn(command, args, { stdio: 'inherit' });
+  const ended = once(guest, 'exit');
+  hold.signal.addEventListener('abort', () => guest.kill('SIGKILL'));
+
+  await hold.extend({ disks: [extraDisk] });
+  console.log(`held: ${hold.requests.map(({ resource }) => resource.label).join(', ')}`);
+  await hold.shrink([extraDisk]);
+
+  await ended;
+  await hold.release();
+} catch (error) {
+  if (!isHoldfastError(error)) throw error;
+  console.error(`${error.message}\n${error.remedy}`);
+  process.exitCode = error.exitCode;
+} finally {
+  await manager.close();
+}
