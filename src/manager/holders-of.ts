@@ -1,4 +1,5 @@
 /** Who holds or uses a resource: what the records, the system and the drivers know, one holder for each hold or process. */
+import { basename } from 'node:path';
 import { describeProcess, findHolders, processRemedy } from '../holders/find-holders.js';
 import type { Holder, Resource } from '../vocabulary.js';
 import type { LiveRecord } from './hold-record.js';
@@ -72,15 +73,18 @@ function recordedHolder(
   pids: readonly number[],
   seen: readonly Holder[],
 ): Holder {
-  const { owner, since, drivers, requests } = record;
+  const { owner, command, since, drivers, requests } = record;
   const pid =
     seen.find(({ guest }) => guest !== undefined)?.pid ?? pids.find((one) => one === owner.pid) ?? pids[0];
   const process =
     seen.find((holder) => holder.pid === pid) ?? (pid === undefined ? undefined : describedHolder(pid));
   const mode = requests.find((request) => request.resource.identity === resource.identity)?.mode;
   const others = pids.filter((other) => other !== pid);
+  // The process that took the hold became the command, or stays beside it: either way the command is what users know.
+  const program = pid === owner.pid && command?.[0] !== undefined ? basename(command[0]) : undefined;
   return {
     ...process,
+    ...(program === undefined ? {} : { program }),
     ...(owner.kind === 'domain' ? { guest: owner.name, uuid: owner.uuid } : {}),
     ...(pid === undefined ? {} : { pid }),
     host: 'this host',

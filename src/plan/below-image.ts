@@ -2,7 +2,7 @@
 import { readBackingName, type BackingName } from './backing-name.js';
 import { printable, type Seen } from './look-at-path.js';
 import { withImage } from './open-image.js';
-import { parseQcow2Header } from './qcow2-header.js';
+import { hasQcow2Magic, parseQcow2Header } from './qcow2-header.js';
 
 export interface Below {
   /** Missing: nothing is below. */
@@ -16,7 +16,6 @@ export interface Below {
 }
 
 export interface BelowOptions {
-  readonly probeFormats: boolean;
   readonly qemuImg: string;
 }
 
@@ -35,11 +34,10 @@ function dataFileNames(name: string, path: string): BackingName[] {
   return there.kind === 'path' && there.path !== here.path ? [here, there] : [here];
 }
 
-function belowQcow2(seen: Seen, format: string | undefined): Below {
+function belowQcow2(seen: Seen): Below {
   const label = printable(seen.path);
   const header = withImage(seen, (readAt) => parseQcow2Header(readAt, label));
   if (header === undefined) {
-    if (format === undefined) return nothing;
     const note = `${label} is said to be qcow2 but does not begin like one: nothing below it is planned`;
     return { dataFiles: [], notes: [note] };
   }
@@ -62,11 +60,16 @@ export async function belowImage(
   options: BelowOptions,
 ): Promise<Below> {
   if (seen.storage === 'directory') return nothing;
-  if (format === 'qcow2' || (format === undefined && options.probeFormats)) return belowQcow2(seen, format);
+  if (format === 'qcow2') return belowQcow2(seen);
   if (format === undefined || singleFormats.has(format)) return nothing;
   if (!/^[a-z][a-z0-9_-]{0,31}$/i.test(format)) {
     return { dataFiles: [], notes: [`${printable(seen.path)}: no such format: ${printable(format)}`] };
   }
   const { belowByQemuImg } = await import('./qemu-img-info.js');
   return belowByQemuImg(seen.path, format, options.qemuImg);
+}
+
+/** Whether an image begins with the magic number of qcow2, whatever it is said to be. Throws `NOT_READABLE`, `MOVED`. */
+export function beginsLikeQcow2(seen: Seen): boolean {
+  return withImage(seen, (readAt) => hasQcow2Magic(readAt(0, 4)));
 }

@@ -4,10 +4,11 @@
  * tell whether they did.
  */
 import type { DiskDescription, GuestDescription, LeaseDescription, Plan, PlanItem } from '../vocabulary.js';
+import { beginsLikeQcow2 } from './below-image.js';
 import { mergeRequests } from './merge-requests.js';
 import { planChain } from './plan-chain.js';
 import type { PlanOptions } from './plan-options.js';
-import { ancestorItems, planSource } from './plan-source.js';
+import { ancestorItems, planSource, type PlannedSource } from './plan-source.js';
 import { Planner } from './planner.js';
 import { readSurroundings } from './surroundings.js';
 
@@ -18,6 +19,7 @@ async function planDisk(disk: DiskDescription, planner: Planner): Promise<PlanIt
   const top = planSource(disk, { role: disk.role, mode: disk.mode }, planner);
   const { item } = top;
   if (item.verdict !== 'lock' || item.mode === undefined || item.mode === 'peek') return [item];
+  sayUntoldFormat(disk, top, planner);
   if (item.mode === 'shared' && disk.format !== undefined && disk.format !== 'raw') {
     planner.note(
       `${item.label}: only raw images can be shared; QEMU refuses a second writer of ${disk.format}`,
@@ -26,24 +28,20 @@ async function planDisk(disk: DiskDescription, planner: Planner): Promise<PlanIt
   return [item, ...ancestorItems(item, planner), ...(await planChain(disk, top, item.mode, planner))];
 }
 
-/** A path on a command line has no format: what is below it stays unknown, and that is worth one line. */
-function sayFormatsUnknown(disks: readonly DiskDescription[], planner: Planner): void {
-  const unknown = disks.filter(
-    ({ role, mode, format, backing, source, target, place }) =>
-      role === 'disk' &&
-      mode !== 'peek' &&
-      format === undefined &&
-      backing === undefined &&
-      target === undefined &&
-      place === undefined &&
-      (source.type === 'file' || source.type === 'block'),
-  );
-  if (unknown.length === 0 || planner.probeFormats) return;
-  const few = 3;
-  const names = unknown.slice(0, few).map(({ label }) => label);
-  const more = unknown.length > few ? ` and ${unknown.length - few} more` : '';
+/**
+ * A path on a command line has no format, so nothing below it is planned. If it begins like a qcow2 image, somebody
+ * has probably forgotten to say so. Only said, never acted on: a guest can write that header into a raw disk.
+ */
+function sayUntoldFormat(
+  { format, backing, place }: DiskDescription,
+  top: PlannedSource,
+  planner: Planner,
+): void {
+  if (format !== undefined || backing !== undefined || place !== undefined) return;
+  if (top.seen === undefined || top.seen.storage === 'directory' || !beginsLikeQcow2(top.seen)) return;
+  const { label } = top.item;
   planner.note(
-    `no format is said for ${names.join(', ')}${more}: base images below are not looked for (:format=qcow2 behind a path says it)`,
+    `${label} begins like a qcow2 image, but nobody said that it is one: base images below it are not locked (${label}:format=qcow2 says it)`,
   );
 }
 
@@ -75,7 +73,6 @@ export async function makePlan(guest: GuestDescription, options: PlanOptions = {
   }
   for (const disk of guest.disks) items.push(...(await planDisk(disk, planner)));
   for (const lease of guest.leases) items.push(planLease(lease, planner));
-  sayFormatsUnknown(guest.disks, planner);
   return {
     owner: guest.owner,
     ...mergeRequests(items),

@@ -121,7 +121,7 @@ class Chain {
     if (trail.has(resource.identity)) throw this.badChain(`is a circle: ${overlay} is based on ${label}`);
     const said = this.formats.get(resource.identity) ?? name.format;
     if (name.note !== undefined) this.planner.note(`${label}: ${name.note}`);
-    if (said === undefined && !this.planner.probeFormats) {
+    if (said === undefined) {
       this.planner.note(
         `${overlay} does not say the format of its base ${label}: nothing below that is planned`,
       );

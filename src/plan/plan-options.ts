@@ -8,8 +8,6 @@ export interface PlanOptions {
   readonly aliases?: Readonly<Record<string, string>>;
   /** Types of file systems, beside those of the table, that only this host can reach. */
   readonly localFileSystems?: readonly string[];
-  /** Believe a qcow2 header where nobody said a format. Never where the format is said to be raw. */
-  readonly probeFormats?: boolean;
   /** The program `qemu-img`: its name or path. */
   readonly qemuImg?: string;
   /** Instead of this host's machine-id. */

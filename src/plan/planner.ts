@@ -9,7 +9,6 @@ export class Planner {
   readonly surroundings: Surroundings;
   readonly identities: Identities;
   readonly allowUnlocked: boolean;
-  readonly probeFormats: boolean;
   readonly qemuImg: string;
   private readonly said = new Set<string>();
   private readonly read = new Map<string, Promise<Below>>();
@@ -18,7 +17,6 @@ export class Planner {
     this.surroundings = surroundings;
     this.identities = new Identities(surroundings);
     this.allowUnlocked = options.allowUnlocked ?? false;
-    this.probeFormats = options.probeFormats ?? false;
     this.qemuImg = options.qemuImg ?? 'qemu-img';
   }
 

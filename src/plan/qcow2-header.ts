@@ -14,6 +14,11 @@ const formatNameBytesMax = 15;
 export const extensionsMax = 256;
 
 const magic = 0x514649fb;
+
+/** Of the first four bytes of an image, or of more. */
+export function hasQcow2Magic(start: Buffer): boolean {
+  return start.length >= 4 && start.readUInt32BE(0) === magic;
+}
 const headerBytesVersion2 = 72;
 const headerBytesVersion3 = 104;
 const clusterBitsMin = 9;
@@ -62,7 +67,7 @@ export function parseQcow2Header(readAt: ReadAt, label: string): Qcow2Header | u
   };
 
   const start = readAt(0, headerBytesVersion3);
-  if (start.length < 4 || start.readUInt32BE(0) !== magic) return undefined;
+  if (!hasQcow2Magic(start)) return undefined;
   if (start.length < headerBytesVersion2) throw damaged('the file ends within it');
   const version = start.readUInt32BE(4);
   if (version !== 2 && version !== 3) throw damaged(`its version is ${version}, not 2 or 3`);

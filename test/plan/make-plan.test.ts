@@ -241,11 +241,13 @@ test('a file system of unknown type is said', async () => {
   assert.doesNotMatch(named.notes.join('\n'), /unknown file system/);
 });
 
-test('disks without a format are named in one note', async (t) => {
-  const path = join(scratch(t), 'a.qcow2');
-  writeFileSync(path, '');
-  assert.match((await makePlan(guest([argument(path)]))).notes.join(), /no format is said for .*a\.qcow2/);
-  assert.deepEqual((await makePlan(guest([disk(path)]))).notes, []);
+test('a disk that begins like qcow2, and that nobody said is one, is told of', async (t) => {
+  const path = join(scratch(t), 'a.img');
+  writeFileSync(path, 'raw data');
+  assert.deepEqual((await makePlan(guest([argument(path)]))).notes, []);
+  writeFileSync(path, Buffer.from('QFI\xfb and more', 'latin1'));
+  assert.match((await makePlan(guest([argument(path)]))).notes.join(), /a\.img begins like a qcow2 image/);
+  assert.deepEqual((await makePlan(guest([disk(path, { format: 'raw' })]))).notes, []);
 });
 
 test('only raw images can be shared', async (t) => {

@@ -105,10 +105,6 @@ test('a format is never guessed', async (t) => {
   for (const plain of [disk(top), disk(top, { format: 'raw' }), argument(top)]) {
     assert.deepEqual(asked(await makePlan(guest([plain]))), [`exclusive ${top}`]);
   }
-  const probed = await makePlan(guest([argument(top)]), { probeFormats: true });
-  assert.deepEqual(asked(probed), [`exclusive ${top}`, `read ${base}`]);
-  const raw = await makePlan(guest([disk(top, { format: 'raw' })]), { probeFormats: true });
-  assert.deepEqual(asked(raw), [`exclusive ${top}`]);
 });
 
 test('a base whose format is not said counts as raw, and that is said', async (t) => {
