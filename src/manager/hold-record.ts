@@ -21,6 +21,7 @@ import {
 import { join } from 'node:path';
 import { testLock, tryLock } from '../system/ofd-lock.js';
 import { inodeOf } from '../system/inode.js';
+import { pauseThread } from '../system/clock.js';
 import { randomHex } from '../system/random.js';
 import type { Inode, LockRequest, Owner } from '../vocabulary.js';
 import type { HoldContents } from './hold.js';
@@ -62,7 +63,10 @@ const suffix = '.json';
 const recordBytesMax = 64 * 1024 * 1024;
 
 /** Each round means that somebody took the new file for a dead one in the moment before it was locked. */
-const writeRoundsMax = 20;
+const writeRoundsMax = 1_000;
+
+/** What a tidier needs to remove a file that it has locked. */
+const tidyingMs = 1;
 
 export function newHoldId(): string {
   return randomHex(6);
@@ -88,22 +92,36 @@ export function recordOf(
 /** Writes a record into `directory`, which exists. Throws the system's error. */
 export function writeRecord(directory: string, record: HoldRecord): WrittenRecord {
   const path = join(directory, record.id + suffix);
-  for (let round = 0; round < writeRoundsMax; round++) {
-    const fd = openSync(path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, 0o600);
-    try {
-      // Until it is locked it looks like that of a dead process, and may be tidied away.
-      if (tryLock(fd, 'write', 0) && fstatSync(fd).nlink > 0) {
-        writeWhole(fd, record);
-        return { id: record.id, path, fd };
+  for (let round = 1; ; round++) {
+    const fd = openNew(path);
+    if (fd !== undefined) {
+      try {
+        // Until it is locked it looks like that of a dead process, and may be tidied away.
+        if (tryLock(fd, 'write', 0) && fstatSync(fd).nlink > 0) {
+          writeWhole(fd, record);
+          return { id: record.id, path, fd };
+        }
+        closeSync(fd);
+      } catch (error) {
+        closeSync(fd);
+        removeQuietly(path);
+        throw error;
       }
-      closeSync(fd);
-    } catch (error) {
-      closeSync(fd);
-      removeQuietly(path);
-      throw error;
     }
+    if (round === writeRoundsMax)
+      throw new Error(`${path} was removed ${round} times while it was being written`);
+    pauseThread(tidyingMs);
   }
-  throw new Error(`${path} was removed ${writeRoundsMax} times while it was being written`);
+}
+
+/** Undefined: the last round's file is there still, because somebody is just about to remove it. */
+function openNew(path: string): number | undefined {
+  try {
+    return openSync(path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, 0o600);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'EEXIST') return undefined;
+    throw error;
+  }
 }
 
 /** Replaces what a record says, in place: its lock is on this file. */

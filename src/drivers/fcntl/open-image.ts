@@ -1,6 +1,7 @@
 /** Opens what is to be locked, and makes sure that it is what the plan saw. */
 import { closeSync, constants, fstatSync, openSync } from 'node:fs';
 import { HoldfastError } from '../../errors.js';
+import { pauseThread } from '../../system/clock.js';
 import { deviceName, inodeOf, sameInode } from '../../system/inode.js';
 import type { Mode, Resource } from '../../vocabulary.js';
 
@@ -11,6 +12,7 @@ const { O_RDONLY, O_RDWR, O_NONBLOCK, O_NOCTTY } = constants;
  * (fcntl(2), "Leases"); Holdfast itself is such a program.
  */
 const leaseRetriesMax = 50;
+const leasePauseMs = 1;
 
 /** Whether the mode needs a descriptor open for writing: a write lock does, and a writer has to be able to write. */
 export const opensForWriting = (mode: Mode): boolean => mode === 'exclusive' || mode === 'shared';
@@ -43,7 +45,7 @@ function openPatiently(path: string, flags: number, resource: Resource): number 
     } catch (cause) {
       const { code } = cause as NodeJS.ErrnoException;
       if (code === 'EAGAIN' && round < leaseRetriesMax) {
-        Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1);
+        pauseThread(leasePauseMs);
         continue;
       }
       throw openError(resource, cause as NodeJS.ErrnoException);
