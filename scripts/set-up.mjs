@@ -26,7 +26,8 @@ export function environment(nodePath = node) {
 
 /** Runs a command in the project's folder with its output shown; ends this process if it fails. */
 export function run(command, args, env = environment()) {
-  process.stdout.write(`$ ${[command, ...args].join(' ').replaceAll(`${root}/`, '')}\n`);
+  const shown = [command, ...args].map((word) => (word === node ? 'node' : word)).join(' ');
+  process.stdout.write(`$ ${shown.replaceAll(`${root}/`, '').replace(/^node \S*npm-cli\.js/, 'npm')}\n`);
   const { status, error } = spawnSync(command, args, { cwd: root, env, stdio: 'inherit' });
   if (error !== undefined) process.stderr.write(`${command}: ${error.message}\n`);
   if (status !== 0) process.exit(status ?? 1);

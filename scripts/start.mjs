@@ -131,8 +131,8 @@ async function demo() {
   first.kill();
   await until('the end of the first', () => !started.has(first));
 
-  tell('Now the disk is free.');
-  promise(run(['holdfast', 'run', '--disk', disk, '--', 'echo', 'the disk is mine']), 'the disk is mine');
+  tell('Now the second one may start.');
+  promise(run(['holdfast', 'run', '--xml', 'guest.xml', '--', 'echo', 'started']), 'started');
   run(['holdfast', 'list']);
   tell('That is all. Go on with: node dist/command/holdfast.cjs help');
 }
