@@ -48,11 +48,6 @@ export function tryLock(fd: number, type: LockType, start: number, length = 1): 
   throw systemError('fcntl', number);
 }
 
-/** Gives back a lock for *every* descriptor of this open file description, also those that children inherited. */
-export function unlock(fd: number, start: number, length = 1): void {
-  if (fcntlBuffer(fd, F_OFD_SETLK, fill(F_UNLCK, start, length)) === -1) throw systemError('fcntl');
-}
-
 /** What would stand in the way of a lock, taking none. Works on a descriptor opened only for reading. */
 export function testLock(fd: number, type: LockType, start: number, length = 1): Conflict | undefined {
   if (fcntlBuffer(fd, F_OFD_GETLK, fill(type === 'read' ? F_RDLCK : F_WRLCK, start, length)) === -1) {

@@ -1,7 +1,7 @@
 /** Resources as the plan makes them, for tests of drivers. */
 import { statSync, writeFileSync } from 'node:fs';
 import { inodeOf } from '../../src/system/inode.js';
-import type { LockRequest, Mode, Resource } from '../../src/vocabulary.js';
+import type { Resource } from '../../src/vocabulary.js';
 
 /** The resource of a file, which is made if it is missing. */
 export function fileResource(path: string): Resource {
@@ -22,8 +22,4 @@ export function fileResource(path: string): Resource {
 /** A resource that is only a name. */
 export function namedResource(identity: string): Resource {
   return { kind: 'domain', identity, label: identity, storage: 'name', scope: 'cluster' };
-}
-
-export function ask(resource: Resource, mode: Mode): LockRequest {
-  return { resource, mode };
 }
