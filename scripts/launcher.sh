@@ -2,11 +2,12 @@
 ':' /*
 # This file is a shell script and, from the end of this comment on, a JavaScript program.
 #
-# Node resets ignored signals and raises the soft limit of open files as it starts (node.cc, PlatformInit), so the
-# shell notes both first, and `holdfast run` gives them back to the command. Builtins where they do it, because a
+# Node resets ignored signals and raises the soft limit of open files as it starts (node.cc, PlatformInit), and makes
+# descriptors close-on-exec (libuv, uv_disable_stdio_inheritance), so the shell notes what there is first, and
+# `holdfast run` gives it back to the command. Builtins where they do it, because a
 # fork costs half a millisecond. Without /proc nothing is noted, and the command gets what Node has. Variables are
 # named so that none of the user's is overwritten.
-unset HOLDFAST_LAUNCH HOLDFAST_ENVIRON
+unset HOLDFAST_LAUNCH HOLDFAST_ENVIRON _holdfast_open
 case ${1-} in run)
 {
   while read -r _holdfast_1 _holdfast_2 _holdfast_3 _holdfast_soft _holdfast_4; do
@@ -23,6 +24,13 @@ case ${1-} in run)
     _holdfast_ignored=${_holdfast_ignored#* }
   done
   _holdfast_ignored=${_holdfast_ignored%% *}
+  # proc(5): the second line of fdinfo has the flags, in octal. With O_CLOEXEC (02000000) it is the shell's own.
+  for _holdfast_1 in /proc/$$/fd/*; do
+    _holdfast_1=${_holdfast_1#/proc/$$/fd/}
+    case $_holdfast_1 in [0-2]) continue ;; esac
+    { read -r _holdfast_2 && read -r _holdfast_2 _holdfast_3; } </proc/$$/fdinfo/$_holdfast_1 || continue
+    case $_holdfast_3 in *[2367]??????) ;; *) _holdfast_open=${_holdfast_open-}$_holdfast_1, ;; esac
+  done
   # dash drops what is no shell variable's name, such as the functions that bash exports (BASH_FUNC_name%%).
   if LC_ALL=C grep -qzvE '^[A-Za-z_][A-Za-z0-9_]*=' /proc/$$/environ; then
     _holdfast_1=$(LC_ALL=C grep -zvE '^[A-Za-z_][A-Za-z0-9_]*=' /proc/$$/environ | base64 -w0)
@@ -30,7 +38,7 @@ case ${1-} in run)
     [ "${#_holdfast_1}" -lt 130000 ] && export HOLDFAST_ENVIRON="$_holdfast_1"
   fi
 } 2>/dev/null
-case $_holdfast_soft:$_holdfast_ignored in ?*:?*) export HOLDFAST_LAUNCH="$_holdfast_soft:$_holdfast_ignored" ;; esac
+case $_holdfast_soft:$_holdfast_ignored in ?*:?*) export HOLDFAST_LAUNCH="$_holdfast_soft:$_holdfast_ignored:${_holdfast_open-}" ;; esac
 esac
 command -v node >/dev/null || { echo 'holdfast: needs Node 20.19 or later, and there is no node in PATH' >&2; exit 127; }
 exec node -- "$0" "$@"

@@ -18,7 +18,10 @@ export type Part =
   | 'glusterfs'
   | 'losetup'
   | 'unshare'
-  | 'mkfs.ext4';
+  | 'mkfs.ext4'
+  | 'perl'
+  | 'script'
+  | 'setpriv';
 
 function programMissing(program: string, debianPackage: string): string | undefined {
   const folders = [...(process.env['PATH'] ?? '').split(delimiter), '/usr/sbin', '/sbin'];
@@ -47,6 +50,9 @@ const checks: Record<Part, () => string | undefined> = {
   losetup: () => programMissing('losetup', 'mount'),
   unshare: () => programMissing('unshare', 'util-linux'),
   'mkfs.ext4': () => programMissing('mkfs.ext4', 'e2fsprogs'),
+  perl: () => programMissing('perl', 'perl-base'),
+  script: () => programMissing('script', 'bsdutils'),
+  setpriv: () => programMissing('setpriv', 'util-linux'),
 };
 
 /** The reason to skip, as the `skip` option of a test takes it: `test(name, { skip: lacks('qemu') }, ...)`. */

@@ -13,9 +13,12 @@ import { constants } from 'node:os';
 import { HoldfastError } from '../errors.js';
 import { becomeSubreaper } from '../system/descendants.js';
 import { findCommand } from '../system/exec.js';
+import type { LaunchState } from '../system/launch-state.js';
+import { ignoredSignals, ignoreSignals } from '../system/signals.js';
 import { inForeground } from '../system/terminal.js';
 import type { LossAction } from '../vocabulary.js';
 import type { Hold } from './hold.js';
+import { startSupervised } from './start-supervised.js';
 import { liveDescendants, pauseDescendants, stopDescendants } from './stop-descendants.js';
 
 export interface SuperviseOptions {
@@ -23,6 +26,8 @@ export interface SuperviseOptions {
   readonly onLost?: LossAction;
   /** Between SIGTERM and SIGKILL, in milliseconds. */
   readonly graceMs?: number;
+  /** What the command is to find as it was before Node started: `takeLaunchState`. */
+  readonly launch?: LaunchState | undefined;
 }
 
 const graceMsDefault = 5_000;
@@ -48,13 +53,14 @@ const terminalSignals: readonly NodeJS.Signals[] = ['SIGINT', 'SIGQUIT', 'SIGWIN
  */
 export async function superviseCommand(
   hold: Hold,
-  [name, ...args]: readonly [string, ...string[]],
+  command: readonly [string, ...string[]],
   options: SuperviseOptions = {},
 ): Promise<number> {
   try {
-    const file = findCommand(name);
+    const file = findCommand(command[0]);
     becomeSubreaper();
-    const child = hold.spawn(file, args, { stdio: 'inherit', argv0: name });
+    ignoreSignals(options.launch);
+    const child = startSupervised(hold, file, command, options.launch);
     return await new Supervision(hold, child, options).outcome();
   } finally {
     await hold.release();
@@ -66,18 +72,22 @@ class Supervision {
   readonly #child: ChildProcess;
   readonly #onLost: LossAction;
   readonly #graceMs: number;
+  readonly #forwarded: readonly NodeJS.Signals[];
   #askedToEnd = false;
 
-  constructor(hold: Hold, child: ChildProcess, { onLost, graceMs = graceMsDefault }: SuperviseOptions) {
+  constructor(hold: Hold, child: ChildProcess, options: SuperviseOptions) {
+    const { onLost, graceMs = graceMsDefault, launch } = options;
+    const ignored = ignoredSignals(launch);
     this.#hold = hold;
     this.#child = child;
     this.#onLost = onLost ?? hold.plan.onLockFailure ?? 'poweroff';
     this.#graceMs = graceMs;
+    this.#forwarded = forwardedSignals.filter((name) => !ignored.includes(constants.signals[name]));
   }
 
   async outcome(): Promise<number> {
     const forward = (signal: NodeJS.Signals): void => this.#forward(signal);
-    for (const signal of forwardedSignals) process.on(signal, forward);
+    for (const signal of this.#forwarded) process.on(signal, forward);
     try {
       const ended = childEnd(this.#child);
       ended.catch(() => undefined); // Awaited below; a loss may come first.
@@ -87,7 +97,7 @@ class Supervision {
       await this.#untilNobodyIsLeft();
       return status;
     } finally {
-      for (const signal of forwardedSignals) process.off(signal, forward);
+      for (const signal of this.#forwarded) process.off(signal, forward);
     }
   }
 
@@ -123,16 +133,14 @@ class Supervision {
   }
 }
 
-/** The status of the command as shells give it. Throws `COMMAND_NOT_EXECUTABLE` if it could not be started. */
+/** The status of the command as shells give it. Throws `COMMAND_NOT_FOUND` or `COMMAND_NOT_EXECUTABLE` if it could not be started. */
 function childEnd(child: ChildProcess): Promise<number> {
   return new Promise((resolve, reject) => {
-    child.once('error', (cause) =>
-      reject(
-        new HoldfastError('COMMAND_NOT_EXECUTABLE', `the command cannot be started: ${cause.message}`, {
-          cause,
-        }),
-      ),
-    );
+    child.once('error', (cause: NodeJS.ErrnoException) => {
+      // The file was there a moment ago; ENOENT is its interpreter's. Shells say 127 as well.
+      const code = cause.code === 'ENOENT' ? 'COMMAND_NOT_FOUND' : 'COMMAND_NOT_EXECUTABLE';
+      reject(new HoldfastError(code, `the command cannot be started: ${cause.message}`, { cause }));
+    });
     child.once('exit', (code, signal) =>
       resolve(code ?? 128 + (signal === null ? 0 : constants.signals[signal])),
     );

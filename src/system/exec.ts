@@ -56,7 +56,8 @@ export function becomeCommand(
   descriptors: readonly number[],
   launch: LaunchState | undefined,
 ): never {
-  for (const fd of [0, 1, 2, ...descriptors]) setInheritableIfOpen(fd);
+  for (const fd of [0, 1, 2, ...(launch?.descriptors ?? [])]) setInheritableIfOpen(fd);
+  for (const fd of descriptors) setInheritable(fd, true);
   restoreSignals(launch);
   if (launch !== undefined) setOpenFilesSoft(launch.openFilesSoft);
   execv(file, [...argv, null]);
@@ -74,7 +75,6 @@ function setInheritableIfOpen(fd: number): void {
   try {
     setInheritable(fd, true);
   } catch {
-    // 0, 1 or 2 can be closed; a lock's descriptor cannot, and the lock would be missing at once.
-    if (fd > 2) throw systemError('fcntl');
+    // The caller's to close. A lock's descriptor cannot be: the lock would be missing at once.
   }
 }

@@ -5,6 +5,7 @@
  * Plain buffers and numbers are passed: 0.4-0.9 us a call, a koffi struct costs 2-4 us.
  */
 import { createRequire } from 'node:module';
+import { constants } from 'node:os';
 import { getSystemErrorMap } from 'node:util';
 
 type Koffi = Pick<typeof import('koffi'), 'load' | 'errno'>;
@@ -53,9 +54,14 @@ export function errno(): number {
   return koffi().errno();
 }
 
+/** libuv's map has not all of them (ENOEXEC). */
+function errorName(number: number): string {
+  return Object.entries(constants.errno).find(([, value]) => value === number)?.[0] ?? `E${number}`;
+}
+
 /** An error of a native call, shaped like Node's own: `code`, `errno`, `syscall`. */
 export function systemError(syscall: string, number: number = errno(), path?: string): NodeJS.ErrnoException {
-  const [code, text] = getSystemErrorMap().get(-number) ?? [`E${number}`, 'unknown error'];
+  const [code, text] = getSystemErrorMap().get(-number) ?? [errorName(number), 'system error'];
   const error: NodeJS.ErrnoException = new Error(
     `${code}: ${text}, ${syscall}${path === undefined ? '' : ` '${path}'`}`,
   );

@@ -7,7 +7,7 @@ const SIG_DFL = 0;
 const SIG_IGN = 1;
 const standardSignalsMax = 31;
 
-const { SIGKILL, SIGSTOP } = constants.signals;
+const { SIGKILL, SIGSTOP, SIGCHLD } = constants.signals;
 
 /** Which signals Node itself ignores. */
 const ignoredByNode: readonly number[] = [constants.signals.SIGPIPE, constants.signals.SIGXFSZ];
@@ -16,16 +16,26 @@ const signal = libcFunction<[number: number, handler: number]>(
   'intptr_t signal(int number, intptr_t handler)',
 );
 
+/** The numbers of the signals that were ignored before Node started. */
+export function ignoredSignals(launch: LaunchState | undefined): readonly number[] {
+  const mask = launch?.ignoredSignals ?? 0n;
+  const numbers = Array.from({ length: standardSignalsMax }, (_, index) => index + 1);
+  return numbers.filter(
+    (number) => number !== SIGKILL && number !== SIGSTOP && (mask & (1n << BigInt(number - 1))) !== 0n,
+  );
+}
+
+/** Ignores them again in this process, which stays: all but SIGCHLD, which Node needs to hear of its children. */
+export function ignoreSignals(launch: LaunchState | undefined): void {
+  for (const number of ignoredSignals(launch)) if (number !== SIGCHLD) signal(number, SIG_IGN);
+}
+
 /**
  * Gives signals the dispositions that they had before Node started: Node ignores SIGPIPE and SIGXFSZ, and
  * makes everything else default, so that `nohup` would be undone. Without `launch` nothing was ignored.
  */
 export function restoreSignals(launch: LaunchState | undefined): void {
-  const ignored = launch?.ignoredSignals ?? 0n;
-  for (let number = 1; number <= standardSignalsMax; number++) {
-    if (number === SIGKILL || number === SIGSTOP) continue;
-    const wasIgnored = (ignored & (1n << BigInt(number - 1))) !== 0n;
-    if (wasIgnored) signal(number, SIG_IGN);
-    else if (ignoredByNode.includes(number)) signal(number, SIG_DFL);
-  }
+  const ignored = ignoredSignals(launch);
+  for (const number of ignored) signal(number, SIG_IGN);
+  for (const number of ignoredByNode) if (!ignored.includes(number)) signal(number, SIG_DFL);
 }

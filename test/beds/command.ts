@@ -141,7 +141,8 @@ export function environmentOf(pid: number): string[] {
   }
 }
 
-function endLeftProcesses(): void {
+/** Ends whatever tests of this file have started and left running. */
+export function endLeftProcesses(): void {
   for (const child of all) child.kill('SIGKILL');
   for (const pid of leftProcesses()) {
     try {

@@ -26,7 +26,7 @@ export async function run({ options, operands }: Parsed): Promise<number> {
       if (!options.has('supervise') && !hold.needsSupervision) return await runInPlace(hold, command, launch);
       const onLost = await lossAction(manager, hold, options);
       try {
-        return await superviseCommand(hold, command, { onLost });
+        return await superviseCommand(hold, command, { onLost, launch });
       } catch (error) {
         // Everything that ran under the lost lock is stopped by now; it may start again under a new one.
         if (onLost !== 'restart' || !isHoldfastError(error, 'LOST')) throw error;
