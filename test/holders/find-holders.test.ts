@@ -292,6 +292,9 @@ test('what cannot be seen is said: network disks, other hosts', async (t) => {
 test('a file that is gone, or never was, has no holder', async (t) => {
   const path = image(t);
   const resource = resourceAt(path);
+  // Kept open for reading, or another file could get its inode number meanwhile.
+  const fd = openSync(path, 'r');
+  t.after(() => closeSync(fd));
   rmSync(path);
   assert.deepEqual((await findHolders(resource)).holders, []);
   const { inode: _, ...unplanned } = resource;
