@@ -212,6 +212,8 @@ export interface Plan {
   readonly requests: readonly LockRequest[];
   /** What the user should know and no single item says. */
   readonly notes: readonly string[];
+  /** Whether it depends on what images say of themselves: then it is made again under the lock. */
+  readonly headersRead: boolean;
   readonly onLockFailure?: LossAction;
 }
 

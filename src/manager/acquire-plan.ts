@@ -6,14 +6,18 @@
  * given back and the plan is made again.
  */
 import { HoldfastError, isHoldfastError } from '../errors.js';
-import { planChanged, stillThere } from '../plan/make-plan.js';
-import type { LockRequest, Owner, Plan, PlanItem } from '../vocabulary.js';
+import { joinPlans, planChanged, stillThere } from '../plan/make-plan.js';
+import type { Holder, LockRequest, Owner, Plan, PlanItem } from '../vocabulary.js';
 import type { Assignment, DriverChain, HeldGrant } from './driver-chain.js';
 import { refusal } from './explain-refusal.js';
 import { unlockedUses, writerNotes } from './unlocked-use.js';
 
 /** Each round means that an image was swapped in the moment between the plan and the lock. */
 const roundsMax = 5;
+
+/** A process needs some 100 us from its open to its lock, and longer where it has to wait for a processor. */
+const useRoundsMax = 4;
+const usePauseMs = 10;
 
 export interface AcquiredPlan {
   readonly owner: Owner;
@@ -32,7 +36,7 @@ export interface AcquireContext {
   readonly allowUnlocked: boolean;
   readonly signal: AbortSignal;
   /** What the hold has already: not asked for again. */
-  readonly before: { readonly requests: readonly LockRequest[]; readonly held: readonly HeldGrant[] };
+  readonly before: { readonly plan: Plan; readonly held: readonly HeldGrant[] } | undefined;
 }
 
 /** Throws what a plan refuses, `IN_USE` (the driver's, holders not yet looked for), `MOVED`, and what drivers throw. */
@@ -48,16 +52,17 @@ export async function acquirePlan(context: AcquireContext): Promise<AcquiredPlan
 
 async function acquireOnce(context: AcquireContext): Promise<AcquiredPlan> {
   const { chain, owner, allowUnlocked, signal, before } = context;
-  const plan = await context.makePlan();
+  const own = await context.makePlan();
+  const plan = before === undefined ? own : joinPlans(before.plan, own);
   const refused = plan.items.find(({ verdict }) => verdict === 'refuse');
   if (refused !== undefined) throw refusedItem(refused);
-  const wanted = withoutHeld(plan.requests, before.requests);
+  const wanted = withoutHeld(plan.requests, before?.plan.requests ?? []);
   const assignment = await chain.assign(wanted);
   const notes = [...unlockableNotes(assignment, allowUnlocked), ...assignment.notes];
-  notes.push(...(await useNotes(wanted, allowUnlocked)), ...(await writerNotes(plan.items)));
-  const { added, undo } = await chain.acquire(owner, assignment.shares, signal, before.held);
+  notes.push(...(await useNotes(wanted, allowUnlocked)), ...(await writerNotes(own.items)));
+  const { added, undo } = await chain.acquire(owner, assignment.shares, signal, before?.held);
   try {
-    await requireUnmoved(context, plan);
+    await requireUnmoved(context, own);
   } catch (error) {
     await undo();
     throw error;
@@ -113,7 +118,7 @@ async function useNotes(
   requests: readonly LockRequest[],
   allowUnlocked: boolean,
 ): Promise<readonly string[]> {
-  const uses = await unlockedUses(requests);
+  const uses = await lastingUses(requests, allowUnlocked);
   const used = requests.filter(({ resource }) => uses.has(resource.identity));
   const first = used[0];
   if (first !== undefined && !allowUnlocked) throw refusal(first, uses.get(first.resource.identity) ?? []);
@@ -121,6 +126,19 @@ async function useNotes(
     const through = (uses.get(resource.identity) ?? []).flatMap((holder) => holder.through);
     return `IN USE ALL THE SAME: ${resource.label} (${through.join(', ')})`;
   });
+}
+
+/**
+ * Somebody who asks for the same disk in this moment has it open before it is locked, and looks like a writer without
+ * a lock. Such a use is gone, or locked, a few milliseconds later; only one that lasts is refused.
+ */
+async function lastingUses(requests: readonly LockRequest[], once: boolean): Promise<Map<string, Holder[]>> {
+  let uses = await unlockedUses(requests);
+  for (let round = 0; uses.size > 0 && !once && round < useRoundsMax; round++) {
+    await new Promise((resolve) => setTimeout(resolve, usePauseMs));
+    uses = await unlockedUses(requests);
+  }
+  return uses;
 }
 
 async function requireUnmoved({ makePlan }: AcquireContext, plan: Plan): Promise<void> {
@@ -137,7 +155,6 @@ async function movedLabel(plan: Plan, makePlan: () => Promise<Plan>): Promise<st
     if ((await stillThere(request)) === 'moved') return request.resource.label;
   }
   // Only a chain can change while every path leads where it did: `qemu-img rebase` writes another base into a header.
-  const overlay = plan.items.find(({ role }) => role === 'base');
-  if (overlay !== undefined && planChanged(plan, await makePlan())) return overlay.of ?? overlay.label;
-  return undefined;
+  if (!plan.headersRead || !planChanged(plan, await makePlan())) return undefined;
+  return plan.items.find(({ role }) => role === 'disk')?.label ?? 'an image';
 }

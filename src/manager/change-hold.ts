@@ -1,28 +1,19 @@
-/** What a hold becomes when disks are added to it or given back. */
+/** Gives back a part of a hold. */
 import { HoldfastError } from '../errors.js';
-import type { Plan } from '../vocabulary.js';
 import type { HeldGrant } from './driver-chain.js';
 
-/** The plan of a hold with what an extension added. */
-export function joinPlans(before: Plan, added: Plan): Plan {
-  const known = new Set(before.requests.map(({ resource }) => resource.identity));
-  const requests = [
-    ...before.requests,
-    ...added.requests.filter(({ resource }) => !known.has(resource.identity)),
-  ];
-  return {
-    ...before,
-    items: [...before.items, ...added.items.filter(({ role }) => role !== 'domain')],
-    requests: requests.toSorted((a, b) => (a.resource.identity < b.resource.identity ? -1 : 1)),
-    notes: [...before.notes, ...added.notes],
-  };
+export interface Shrunk {
+  /** The grants that are left. */
+  readonly held: readonly HeldGrant[];
+  /** What a driver threw. What it had to give back is no longer the hold's all the same: nobody may rely on it. */
+  readonly failure?: unknown;
 }
 
-/** Gives back parts of grants, or whole ones. Throws `UNSUPPORTED` before anything is given back. */
+/** Gives back identities, in reverse order of the drivers. Throws `UNSUPPORTED` before anything is given back. */
 export async function shrinkGrants(
   held: readonly HeldGrant[],
   identities: readonly string[],
-): Promise<readonly HeldGrant[]> {
+): Promise<Shrunk> {
   const parts = held.map((part) => {
     const goes = part.grant.requests.filter(({ resource }) => identities.includes(resource.identity));
     return {
@@ -41,24 +32,16 @@ export async function shrinkGrants(
     );
   }
   const kept: HeldGrant[] = [];
-  for (const { part, goes, whole } of parts) {
-    if (goes.length === 0) kept.push(part);
-    else if (whole) await part.driver.release(part.grant);
-    else {
-      part.grant = (await part.driver.shrink?.(part.grant, goes)) ?? part.grant;
-      kept.push(part);
+  let failure: unknown;
+  for (const { part, goes, whole } of parts.toReversed()) {
+    if (goes.length === 0 || !whole) kept.unshift(part);
+    if (goes.length === 0) continue;
+    try {
+      if (whole) await part.driver.release(part.grant);
+      else part.grant = (await part.driver.shrink?.(part.grant, goes)) ?? part.grant;
+    } catch (error) {
+      failure ??= error;
     }
   }
-  return kept;
-}
-
-/** The plan of a hold without what was given back. */
-export function withoutIdentities(plan: Plan, identities: readonly string[]): Plan {
-  const stays = (identity: string | undefined): boolean =>
-    identity === undefined || !identities.includes(identity);
-  return {
-    ...plan,
-    items: plan.items.filter(({ resource }) => stays(resource?.identity)),
-    requests: plan.requests.filter(({ resource }) => stays(resource.identity)),
-  };
+  return { held: kept, ...(failure === undefined ? {} : { failure }) };
 }

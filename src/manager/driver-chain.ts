@@ -36,6 +36,8 @@ export interface Assignment {
 /** A grant with the driver that gave it. An extension replaces the grant in place, so that no copy of it is stale. */
 export interface HeldGrant extends StartedDriver {
   grant: Grant;
+  /** An extension that comes too late is being taken out again: until then the grant is not the one that counts. */
+  settling?: Promise<unknown>;
 }
 
 /** What an acquire or an extension brought. */
@@ -172,7 +174,7 @@ export class DriverChain {
     };
     if (requests.length === 0 || driver.extend === undefined) return () => Promise.resolve();
     const extending = driver.extend(part.grant, owner, requests, { signal });
-    part.grant = await this.#inTime(extending, takeOut, signal);
+    part.grant = await this.#inTime(extending, takeOut, signal, (late) => (part.settling = late));
     const undo = (): Promise<void> => takeOut(part.grant);
     try {
       requireAll(about, requests, part.grant);
@@ -188,11 +190,13 @@ export class DriverChain {
     granting: Promise<Grant>,
     giveBack: (grant: Grant) => Promise<void>,
     signal: AbortSignal,
+    whenLate: (late: Promise<unknown>) => void = () => undefined,
   ): Promise<Grant> {
     return new Promise((resolve, reject) => {
       const giveUp = (): void => {
         const late = granting.then(giveBack, () => undefined);
         this.#late.add(late);
+        whenLate(late);
         void late.catch(() => undefined).finally(() => this.#late.delete(late));
         reject(aborted(signal));
       };
@@ -213,13 +217,7 @@ export class DriverChain {
 
   /** Gives back grants in reverse; tries all of them, then throws the first error. */
   release(held: readonly HeldGrant[]): Promise<void> {
-    return runAll(
-      held.toReversed().map(
-        ({ driver, grant }) =>
-          () =>
-            driver.release(grant),
-      ),
-    );
+    return runAll(held.toReversed().map((part) => () => releasePart(part)));
   }
 
   async end(): Promise<void> {
@@ -227,6 +225,11 @@ export class DriverChain {
     const slots = await this.#slots?.catch(() => []);
     for (const { lazy } of (slots ?? []).toReversed()) await lazy.end();
   }
+}
+
+async function releasePart(part: HeldGrant): Promise<void> {
+  await part.settling?.catch(() => undefined);
+  await part.driver.release(part.grant);
 }
 
 /** Does all of them, one after another; then throws the first error. */

@@ -2,7 +2,8 @@
 import { spawn, type ChildProcess, type SpawnOptions } from 'node:child_process';
 import { HoldfastError } from '../errors.js';
 import type { LockRequest, Loss, Owner, Plan } from '../vocabulary.js';
-import { joinSignals } from './abort.js';
+import { withoutName } from '../plan/make-plan.js';
+import { aborted, joinSignals } from './abort.js';
 import type { HeldGrant } from './driver-chain.js';
 import type { GuestInput } from './guest-input.js';
 import type { LockOptions } from './lock-options.js';
@@ -18,7 +19,11 @@ type State = 'held' | 'released' | 'abandoned' | 'handed over';
 /** What the manager does for its holds. */
 export interface HoldKeeper {
   extend(hold: HoldContents, input: GuestInput, options: LockOptions): Promise<HoldContents>;
-  shrink(hold: HoldContents, identities: readonly string[]): Promise<HoldContents>;
+  /** Gives back what is not in `plan`. `failure`: what a driver threw meanwhile. */
+  shrink(
+    hold: HoldContents,
+    plan: Plan,
+  ): Promise<{ readonly contents: HoldContents; readonly failure: unknown }>;
   /** Gives the locks back, unless it is abandoned. `shared`: a child may have inherited them. */
   end(hold: HoldContents, how: Exclude<State, 'held'>, shared: boolean): Promise<void>;
 }
@@ -156,19 +161,27 @@ export class Hold {
       const { signal, leave } = joinSignals(options.signal, this.#extending.signal);
       try {
         this.#contents = await this.#keeper.extend(this.#contents, input, { ...options, signal });
+        if (signal.aborted) throw aborted(signal); // It ended meanwhile, and what was added ends with it.
       } finally {
         leave();
+        this.#extending = undefined;
       }
       this.#extensions++;
       this.#watchLosses();
     });
   }
 
-  /** Gives back some disks: by path as it was written, target (`vdb`) or identity. Throws `USAGE` for one that it does not have. */
+  /**
+   * Gives back some disks and leases, and what is held only for them: by path as it was written, target (`vdb`) or
+   * identity. What another disk of the hold needs as well stays. Throws `USAGE` for one that it does not have.
+   */
   shrink(names: readonly string[]): Promise<void> {
     return this.#change('shrink', async () => {
-      const identities = names.map((name) => this.#identityOf(name));
-      this.#contents = await this.#keeper.shrink(this.#contents, identities);
+      let { plan } = this;
+      for (const name of names) plan = withoutName(plan, name) ?? this.#hasNot(name);
+      const { contents, failure } = await this.#keeper.shrink(this.#contents, plan);
+      this.#contents = contents;
+      if (failure !== undefined) throw failure;
     });
   }
 
@@ -181,17 +194,12 @@ export class Hold {
     return changed;
   }
 
-  #identityOf(name: string): string {
-    const item = this.plan.items.find(
-      ({ label, target, resource }) =>
-        resource !== undefined && [label, target, resource.identity].includes(name),
+  #hasNot(name: string): never {
+    const own = this.plan.items.filter(
+      ({ of, role, verdict }) => of === undefined && role !== 'domain' && verdict === 'lock',
     );
-    const held = this.requests.find(
-      ({ resource }) => resource.identity === (item?.resource?.identity ?? name),
-    );
-    if (held !== undefined) return held.resource.identity;
-    throw new HoldfastError('USAGE', `hold ${this.id} has no '${name}'`, {
-      remedy: `It has ${this.requests.map(({ resource }) => resource.label).join(', ')}.`,
+    throw new HoldfastError('USAGE', `hold ${this.id} has no disk or lease '${name}'`, {
+      remedy: `It has ${own.map(({ label }) => label).join(', ') || 'none'}.`,
     });
   }
 
@@ -216,27 +224,28 @@ export class Hold {
    * It is someone else's now: the commands that `spawn` started keep the locks, and this process lets go of
    * them without a gap. Throws `USAGE` if none of them runs, `UNSUPPORTED` if a driver's locks are not in descriptors.
    */
-  async handOver(): Promise<void> {
-    this.#requireHeld('hand over');
+  handOver(): Promise<void> {
+    // In turn with the changes: what is added while it is looked whether a command has everything would be lost.
+    return this.#change('hand over', async () => {
+      this.#requireReceiver();
+      await this.#end('handed over', () => this.#endNow('handed over'));
+    });
+  }
+
+  #requireReceiver(): void {
     if (![...this.#children.values()].includes(this.#extensions)) {
-      throw new HoldfastError(
-        'USAGE',
-        `hold ${this.id} cannot be handed over: no running command has all of its locks`,
-        {
-          remedy: 'Start one with spawn, or give the locks back with release.',
-        },
-      );
+      const message = `hold ${this.id} cannot be handed over: no running command has all of its locks`;
+      throw new HoldfastError('USAGE', message, {
+        remedy: 'Start one with spawn, or give the locks back with release.',
+      });
     }
     const without = this.#contents.held.find(
       ({ grant }) => grant.requests.length > 0 && grant.descriptors.length === 0,
     );
     if (without !== undefined) {
-      throw new HoldfastError(
-        'UNSUPPORTED',
-        `the locks of driver ${without.about.name} cannot be handed over to a command`,
-      );
+      const message = `the locks of driver ${without.about.name} cannot be handed over to a command`;
+      throw new HoldfastError('UNSUPPORTED', message);
     }
-    await this.#end('handed over');
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -244,17 +253,21 @@ export class Hold {
   }
 
   /** The one door through which the state changes. */
-  #end(how: Exclude<State, 'held'>): Promise<void> {
+  #end(how: Exclude<State, 'held'>, work = () => this.#endAfterChanges(how)): Promise<void> {
     if (this.#state === 'held') {
       this.#state = how;
       this.#extending?.abort(`the hold was ${how}`);
-      this.#ending = this.#endAfterChanges(how);
+      this.#ending = work();
     }
     return this.#ending ?? Promise.resolve();
   }
 
   async #endAfterChanges(how: Exclude<State, 'held'>): Promise<void> {
     await this.#changing;
+    await this.#endNow(how);
+  }
+
+  async #endNow(how: Exclude<State, 'held'>): Promise<void> {
     try {
       await this.#keeper.end(this.#contents, how, this.#shared);
     } finally {

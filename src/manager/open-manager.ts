@@ -8,9 +8,9 @@ import { makePlan } from '../plan/make-plan.js';
 import type { PlanOptions } from '../plan/plan-options.js';
 import { privateDirectory, runtimeDirectory } from '../system/runtime-directory.js';
 import type { GuestDescription, Plan } from '../vocabulary.js';
-import { joinSignals } from './abort.js';
+import { aborted, joinSignals } from './abort.js';
 import { acquirePlan, type AcquireContext, type AcquiredPlan } from './acquire-plan.js';
-import { joinPlans, shrinkGrants, withoutIdentities } from './change-hold.js';
+import { shrinkGrants } from './change-hold.js';
 import { checkPlan, type CheckedPlan } from './check-plan.js';
 import { readConfiguration, type Configuration } from './configuration.js';
 import { describeDrivers, type DescribedDriver } from './driver-abilities.js';
@@ -132,7 +132,7 @@ export class Manager {
   async lock(input: GuestInput, options: LockOptions = {}): Promise<Hold> {
     this.#requireOpen();
     const guest = await describeGuest(input, options.signal);
-    const acquired = await this.#acquire(guest, options, { requests: [], held: [] });
+    const acquired = await this.#acquire(guest, options, undefined);
     return this.#keep(acquired, guest, options);
   }
 
@@ -157,7 +157,7 @@ export class Manager {
     };
     const attempt = async (explain: boolean): Promise<AcquiredPlan> => {
       try {
-        return await acquirePlan(context);
+        return await inTime(await acquirePlan(context), signal);
       } catch (error) {
         if (!explain || plan === undefined || !isHoldfastError(error, 'IN_USE')) throw error;
         throw await explainRefusal(error, plan.requests, this.#records());
@@ -183,6 +183,8 @@ export class Manager {
       notes: [...plan.notes, ...notes],
     };
     try {
+      if (this.#closing.signal.aborted) throw aborted(this.#closing.signal);
+      if (options.signal?.aborted === true) throw aborted(options.signal);
       const record = writeRecord(privateDirectory(this.#holdsDirectory), recordOf(contents, options.command));
       const hold = new Hold(
         { ...contents, recordDescriptor: record.fd },
@@ -208,24 +210,26 @@ export class Manager {
     return {
       extend: async (contents, input, options) => {
         const added = { ...(await describeGuest(input, options.signal)), owner: guest.owner };
-        const before = { requests: contents.plan.requests, held: contents.held };
-        const { plan, held, undo, notes } = await this.#acquire(added, options, before);
+        const { plan, held, undo, notes } = await this.#acquire(added, options, contents);
         try {
           return rewritten({
             ...contents,
-            plan: joinPlans(contents.plan, plan),
+            plan,
             held: [...contents.held, ...held],
-            notes: [...contents.notes, ...plan.notes, ...notes],
+            notes: [...new Set([...contents.notes, ...plan.notes, ...notes])],
           });
         } catch (error) {
           await undo();
           throw error;
         }
       },
-      shrink: async (contents, identities) => {
-        const held = await shrinkGrants(contents.held, identities);
-        const plan = withoutIdentities(contents.plan, identities);
-        return rewritten({ ...contents, held, plan });
+      shrink: async (contents, plan) => {
+        const stays = new Set(plan.requests.map(({ resource }) => resource.identity));
+        const goes = contents.plan.requests
+          .map(({ resource }) => resource.identity)
+          .filter((identity) => !stays.has(identity));
+        const { held, failure } = await shrinkGrants(contents.held, goes);
+        return { contents: rewritten({ ...contents, held, plan }), failure };
       },
       end: async (contents, how, shared) => {
         this.#holds.delete(contents.id);
@@ -289,4 +293,11 @@ export class Manager {
 /** Opens a manager. Nothing is started or read before its first use. */
 export function openManager(options: ManagerOptions = {}): Manager {
   return new Manager(options);
+}
+
+/** What was granted after the caller gave up is given back: a lock that nobody waits for would stay for ever. */
+async function inTime(acquired: AcquiredPlan, signal: AbortSignal): Promise<AcquiredPlan> {
+  if (!signal.aborted) return acquired;
+  await acquired.undo();
+  throw aborted(signal);
 }

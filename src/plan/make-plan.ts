@@ -13,6 +13,7 @@ import { Planner } from './planner.js';
 import { readSurroundings } from './surroundings.js';
 
 export type { PlanOptions } from './plan-options.js';
+export { joinPlans, withoutName } from './change-plan.js';
 export { planChanged, stillThere } from './still-there.js';
 
 async function planDisk(disk: DiskDescription, planner: Planner): Promise<PlanItem[]> {
@@ -77,6 +78,7 @@ export async function makePlan(guest: GuestDescription, options: PlanOptions = {
     owner: guest.owner,
     ...mergeRequests(items),
     notes: planner.notes,
+    headersRead: planner.headersRead,
     ...(guest.onLockFailure === undefined ? {} : { onLockFailure: guest.onLockFailure }),
   };
 }

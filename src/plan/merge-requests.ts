@@ -1,5 +1,5 @@
 /** From items to requests: each identity once, in one mode, in the order in which everyone locks. */
-import type { LockRequest, Mode, PlanItem } from '../vocabulary.js';
+import type { LockRequest, Mode, PlanItem, Resource } from '../vocabulary.js';
 
 export interface MergedPlan {
   /** The items, those refused that cannot be locked by one guest at once. */
@@ -77,6 +77,13 @@ function byIdentity(a: LockRequest, b: LockRequest): number {
   return a.resource.identity < b.resource.identity ? -1 : 1;
 }
 
+/** Every path counts: libvirt hashes the one that its XML says, and each has to lead to the same storage still. */
+function withOtherPaths(resource: Resource, uses: readonly Use[]): Resource {
+  const paths = new Set(uses.flatMap(({ item }) => item.resource?.path ?? []));
+  if (resource.path !== undefined) paths.delete(resource.path);
+  return paths.size === 0 ? resource : { ...resource, otherPaths: [...paths] };
+}
+
 /** Brings the uses of each identity together, and refuses what one guest cannot have twice. */
 export function mergeRequests(items: readonly PlanItem[]): MergedPlan {
   const groups = new Map<string, Use[]>();
@@ -97,7 +104,7 @@ export function mergeRequests(items: readonly PlanItem[]): MergedPlan {
       continue;
     }
     const resource = uses.find((use) => use.mode === mode)?.item.resource;
-    if (resource !== undefined) requests.push({ resource, mode });
+    if (resource !== undefined) requests.push({ resource: withOtherPaths(resource, uses), mode });
   }
   return { items: merged, requests: requests.toSorted(byIdentity) };
 }

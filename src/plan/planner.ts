@@ -10,6 +10,8 @@ export class Planner {
   readonly identities: Identities;
   readonly allowUnlocked: boolean;
   readonly qemuImg: string;
+  /** Whether anything was decided by what an image says of itself. */
+  headersRead = false;
   private readonly said = new Set<string>();
   private readonly read = new Map<string, Promise<Below>>();
 
@@ -35,6 +37,8 @@ export class Planner {
     let below = this.read.get(key);
     if (below === undefined) {
       below = belowImage(seen, format, this);
+      // Of a raw image nothing is read, and so nothing can change.
+      if (format !== undefined && format !== 'raw') this.headersRead = true;
       this.read.set(key, below);
     }
     return below;

@@ -1,24 +1,26 @@
 /** Whether what was planned is still what is there: asked again after locking, because names can move in between. */
 import { statSync } from 'node:fs';
-import type { LockRequest, Plan } from '../vocabulary.js';
+import type { Inode, LockRequest, Plan } from '../vocabulary.js';
 import { deviceName, inodeOf, sameInode } from '../system/inode.js';
 
 /**
- * Whether a request's path still leads to the inode that was planned, or for a block device to the same device.
+ * Whether a request's paths still lead to the inode that was planned, or for a block device to the same device.
  * What has no path cannot move. One `stat`, which is not worth a thread; never throws: what cannot be seen any more counts as moved.
  */
 export async function stillThere({ resource }: LockRequest): Promise<'same' | 'moved'> {
-  const { path, inode, device } = resource;
+  const { path, otherPaths = [], inode } = resource;
   if (path === undefined || inode === undefined) return 'same';
+  return [path, ...otherPaths].every((one) => leadsTo(one, inode, resource.device)) ? 'same' : 'moved';
+}
+
+function leadsTo(path: string, inode: Inode, device: string | undefined): boolean {
   try {
     const stats = statSync(path, { bigint: true });
-    const same =
-      device === undefined
-        ? sameInode(inodeOf(stats), inode)
-        : stats.isBlockDevice() && deviceName(stats.rdev) === device;
-    return same ? 'same' : 'moved';
+    return device === undefined
+      ? sameInode(inodeOf(stats), inode)
+      : stats.isBlockDevice() && deviceName(stats.rdev) === device;
   } catch {
-    return 'moved';
+    return false;
   }
 }
 

@@ -7,6 +7,7 @@ import { defineDriver, type Driver, type DriverFactory } from '../../src/driver/
 import fcntl from '../../src/drivers/fcntl/fcntl.js';
 import { isHoldfastError, openManager } from '../../src/index.js';
 import { privateRuntime } from '../beds/private-folder.js';
+import { backingFormat, craftQcow2 } from '../plan/qcow2-image.js';
 
 const folder = privateRuntime();
 const holds = join(folder, 'run', 'holds');
@@ -320,4 +321,156 @@ test('a writer without a lock is refused and named, unless that is allowed', asy
   const gone = new Promise((resolve) => writer.once('exit', resolve));
   writer.kill('SIGKILL');
   await gone;
+});
+
+const xmlOf = (disks: string): string =>
+  `<domain type='qemu'><name>multi</name><uuid>21111111-2222-4333-8444-555555555555</uuid><devices>${disks}</devices></domain>`;
+const xmlDisk = (path: string, target: string, more = '', format = 'raw'): string =>
+  `<disk type='file' device='disk'><driver name='qemu' type='${format}'/><source file='${path}'/><target dev='${target}'/>${more}</disk>`;
+
+test('shrink leaves what another disk of the guest needs, and takes what nothing needs any more', async () => {
+  await using manager = openManager({ configuration: false });
+  await using other = openManager({ configuration: false });
+  const isHeld = async (path: string): Promise<boolean> => {
+    try {
+      await (await other.lock({ disks: [path] })).release();
+      return false;
+    } catch (error) {
+      assert.ok(isHoldfastError(error, 'IN_USE'));
+      return true;
+    }
+  };
+  const shareable = disk('shareable.img');
+  const base = disk('shrink-base.img');
+  const overlay = join(folder, 'shrink-overlay.qcow2');
+  writeFileSync(
+    overlay,
+    craftQcow2({ name: base, extensions: [{ type: backingFormat, data: Buffer.from('raw') }] }),
+  );
+  const hold = await manager.lock(
+    xmlOf(
+      xmlDisk(shareable, 'vda', '<shareable/>') +
+        xmlDisk(shareable, 'vdb', '<shareable/>') +
+        xmlDisk(overlay, 'vdc', '', 'qcow2') +
+        xmlDisk(base, 'vdd', '<readonly/>'),
+    ),
+  );
+  await hold.shrink(['vdb']);
+  assert.ok(await isHeld(shareable), 'vda has it still');
+  await hold.shrink(['vda']);
+  assert.ok(!(await isHeld(shareable)));
+  await hold.shrink(['vdd']);
+  assert.ok(await isHeld(base), 'the overlay stands on it');
+  await assert.rejects(hold.shrink([base]), (error) => isHoldfastError(error, 'USAGE'));
+  await hold.shrink([overlay]);
+  assert.ok(!(await isHeld(base)), 'nothing stands on it any more');
+  await hold.release();
+});
+
+test('extend refuses a disk of an XML that the hold has exclusively already', async () => {
+  await using manager = openManager({ configuration: false });
+  const path = disk('twice.img');
+  const hold = await manager.lock(xmlOf(xmlDisk(path, 'vda')));
+  await assert.rejects(hold.extend(xmlOf(xmlDisk(path, 'vdb'))), (error) =>
+    isHoldfastError(error, 'SAME_DISK_TWICE'),
+  );
+  await hold.release();
+});
+
+test('a base that appears between the plan and the lock is locked as well', async () => {
+  const base = disk('late-base.img');
+  const image = join(folder, 'late.qcow2');
+  writeFileSync(image, craftQcow2());
+  let rounds = 0;
+  const driver = disturbed(() => {
+    if (rounds++ === 0)
+      writeFileSync(
+        image,
+        craftQcow2({ name: base, extensions: [{ type: backingFormat, data: Buffer.from('raw') }] }),
+      );
+  });
+  await using manager = openManager({ configuration: false, driver });
+  const hold = await manager.lock(xmlOf(xmlDisk(image, 'vda', '', 'qcow2')));
+  assert.deepEqual(
+    hold.requests.map(({ resource }) => resource.label).toSorted(),
+    [base, image, 'multi'].toSorted(),
+  );
+  await hold.release();
+});
+
+test('a hold that ends while it is extended leaves nothing, whoever comes first', async () => {
+  await using manager = openManager({ configuration: false });
+  await using other = openManager({ configuration: false });
+  const [a, b] = [disk('race-a.img'), disk('race-b.img')];
+  for (let round = 0; round < 60; round++) {
+    const hold = await manager.lock({ disks: [a] });
+    const extending = hold.extend({ disks: [b] }).then(
+      () => 'extended',
+      (error: unknown) => (isHoldfastError(error) ? error.code : String(error)),
+    );
+    for (let turn = 0; turn < round; turn++) await Promise.resolve();
+    await hold.release();
+    const outcome = await extending;
+    assert.ok(['extended', 'ABORTED', 'ENDED'].includes(outcome), outcome);
+    for (const path of [a, b]) await (await other.lock({ disks: [path] })).release();
+  }
+});
+
+test('handing over while it is extended never loses the added disk', async () => {
+  await using manager = openManager({ configuration: false });
+  await using other = openManager({ configuration: false });
+  const [a, b] = [disk('over-a.img'), disk('over-b.img')];
+  for (let round = 0; round < 30; round++) {
+    const hold = await manager.lock({ disks: [a] });
+    const child = hold.spawn('sleep', ['60'], { stdio: 'ignore' });
+    const gone = new Promise((resolve) => child.once('exit', resolve));
+    const extending = hold.extend({ disks: [b] }).then(
+      () => true,
+      () => false,
+    );
+    for (let turn = 0; turn < round * 2; turn++) await Promise.resolve();
+    const handed = await hold.handOver().then(
+      () => true,
+      () => false,
+    );
+    if ((await extending) && handed) {
+      await assert.rejects(other.lock({ disks: [b] }), (error) => isHoldfastError(error, 'IN_USE'));
+    }
+    child.kill('SIGKILL');
+    await gone;
+    await hold.release();
+  }
+});
+
+test('a manager that closes while it locks holds nothing afterwards', async () => {
+  await using other = openManager({ configuration: false });
+  const path = disk('closing-race.img');
+  for (let round = 0; round < 60; round++) {
+    const manager = openManager({ configuration: false });
+    const locking = manager
+      .lock({ disks: [path] })
+      .catch((error: unknown) => assert.ok(isHoldfastError(error)));
+    for (let turn = 0; turn < round; turn++) await Promise.resolve();
+    await manager.close();
+    await locking;
+    await (await other.lock({ disks: [path] })).release();
+  }
+});
+
+test('a driver that fails while it gives a part back leaves a hold that does not claim that part', async () => {
+  const failing = defineDriver({ ...fcntl.about, name: 'failing' }, (): Driver => ({
+    acquire: async (_owner, requests) => ({ requests, descriptors: [], tokens: {} }),
+    release: async () => undefined,
+    holders: async () => [],
+    shrink: () => Promise.reject(new Error('no')),
+  }));
+  await using manager = openManager({ configuration: false, driver: [failing, 'fcntl'] });
+  const [a, b] = [disk('part-a.img'), disk('part-b.img')];
+  const hold = await manager.lock({ disks: [a, b] });
+  await assert.rejects(hold.shrink([b]), (error) => isHoldfastError(error, 'DRIVER_FAILED'));
+  assert.deepEqual(
+    hold.requests.map(({ resource }) => resource.label),
+    [a],
+  );
+  await hold.release();
 });
