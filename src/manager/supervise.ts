@@ -60,8 +60,8 @@ export async function superviseCommand(
     const file = findCommand(command[0]);
     becomeSubreaper();
     ignoreSignals(options.launch);
-    const child = startSupervised(hold, file, command, options.launch);
-    return await new Supervision(hold, child, options).outcome();
+    const start = (): ChildProcess => startSupervised(hold, file, command, options.launch);
+    return await new Supervision(hold, options).run(start);
   } finally {
     await hold.release();
   }
@@ -69,26 +69,27 @@ export async function superviseCommand(
 
 class Supervision {
   readonly #hold: Hold;
-  readonly #child: ChildProcess;
+  #child: ChildProcess | undefined;
   readonly #onLost: LossAction;
   readonly #graceMs: number;
   readonly #forwarded: readonly NodeJS.Signals[];
   #askedToEnd = false;
 
-  constructor(hold: Hold, child: ChildProcess, options: SuperviseOptions) {
+  constructor(hold: Hold, options: SuperviseOptions) {
     const { onLost, graceMs = graceMsDefault, launch } = options;
     const ignored = ignoredSignals(launch);
     this.#hold = hold;
-    this.#child = child;
     this.#onLost = onLost ?? hold.plan.onLockFailure ?? 'poweroff';
     this.#graceMs = graceMs;
     this.#forwarded = forwardedSignals.filter((name) => !ignored.includes(constants.signals[name]));
   }
 
-  async outcome(): Promise<number> {
+  async run(start: () => ChildProcess): Promise<number> {
     const forward = (signal: NodeJS.Signals): void => this.#forward(signal);
+    // Before the start: a signal in the moment after it must not end this process and leave the command alone.
     for (const signal of this.#forwarded) process.on(signal, forward);
     try {
+      this.#child = start();
       const ended = childEnd(this.#child);
       ended.catch(() => undefined); // Awaited below; a loss may come first.
       await Promise.race([ended, this.#loss()]);
@@ -104,7 +105,7 @@ class Supervision {
   #forward(signal: NodeJS.Signals): void {
     this.#askedToEnd ||= endingSignals.includes(signal);
     if (terminalSignals.includes(signal) && inForeground()) return;
-    this.#child.kill(signal);
+    this.#child?.kill(signal);
   }
 
   /** Settles at a loss that has to be answered. */
@@ -119,14 +120,14 @@ class Supervision {
 
   async #afterLoss(): Promise<void> {
     if (this.#onLost === 'ignore') return;
-    if (this.#onLost === 'pause') return pauseDescendants(process.pid, this.#child.pid);
-    await stopDescendants(process.pid, this.#child.pid, this.#graceMs);
+    if (this.#onLost === 'pause') return pauseDescendants(process.pid, this.#child?.pid);
+    await stopDescendants(process.pid, this.#child?.pid, this.#graceMs);
     throw this.#hold.signal.reason;
   }
 
   async #untilNobodyIsLeft(): Promise<void> {
-    while (liveDescendants(process.pid, this.#child.pid).length > 0) {
-      if (this.#askedToEnd) return stopDescendants(process.pid, this.#child.pid, this.#graceMs);
+    while (liveDescendants(process.pid, this.#child?.pid).length > 0) {
+      if (this.#askedToEnd) return stopDescendants(process.pid, this.#child?.pid, this.#graceMs);
       if (this.#hold.signal.aborted && this.#onLost !== 'pause') await this.#afterLoss();
       await new Promise((resolve) => setTimeout(resolve, lookMs));
     }
