@@ -102,6 +102,11 @@ export const errorCodes: Readonly<Record<ErrorCode, CodeEntry>> = {
     meaning: 'A driver or the lock technology behind it failed.',
     remedy: 'See the cause; nothing was locked.',
   },
+  NO_RECORD: {
+    exit: 69,
+    meaning: 'The locks could be had, but not be recorded, so they were given back.',
+    remedy: 'Make room in the runtime directory, or name another with HOLDFAST_RUNTIME_DIR.',
+  },
   UNSUPPORTED: {
     exit: 69,
     meaning: 'The driver cannot do this.',

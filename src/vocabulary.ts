@@ -270,6 +270,7 @@ export type ErrorCode =
   | 'DRIVER_UNSAFE'
   | 'DRIVER_BROKEN'
   | 'DRIVER_FAILED'
+  | 'NO_RECORD'
   | 'UNSUPPORTED'
   | 'LOST'
   | 'IN_USE'

@@ -59,6 +59,9 @@ export interface LiveRecord {
 const { O_RDWR, O_RDONLY, O_CREAT, O_EXCL, O_NOFOLLOW, O_NONBLOCK } = constants;
 const suffix = '.json';
 
+/** More than the one that each start can leave behind. */
+const someRecords = 4;
+
 /** 4,096 disks with long paths are some 4 MiB; more is no record of ours. */
 const recordBytesMax = 64 * 1024 * 1024;
 
@@ -159,6 +162,22 @@ export function readLiveRecords(directory: string, died?: (record: HoldRecord) =
     if (dead !== undefined) died?.(dead);
     return [];
   });
+}
+
+/**
+ * Looks at a few records, and removes and gives those of holds that died. A command that took its locks along leaves
+ * its record behind; whoever starts the next ones looks at more than that one left, so they never pile up.
+ */
+export function removeSomeDead(directory: string): HoldRecord[] {
+  let names: string[];
+  try {
+    names = readdirSync(directory);
+  } catch {
+    return [];
+  }
+  const first = Math.floor(Math.random() * names.length);
+  const some = [...names.slice(first), ...names.slice(0, first)].slice(0, someRecords);
+  return some.flatMap((name) => removeIfDead(join(directory, name)) ?? []);
 }
 
 function readIfLive(path: string): LiveRecord | undefined {

@@ -1,7 +1,8 @@
 /** The holds of this host, from the records: only those that are really locked. */
 import type { Driver } from '../driver/contract.js';
 import { describeProcess } from '../holders/find-holders.js';
-import type { Owner, Resource } from '../vocabulary.js';
+import { stillThere } from '../plan/make-plan.js';
+import type { LockRequest, Owner } from '../vocabulary.js';
 import type { LiveRecord } from './hold-record.js';
 import { recordKeepers } from './record-keepers.js';
 
@@ -41,9 +42,9 @@ export async function listHolds(
   for (const { record, path } of records) {
     const { id, owner, command, since, drivers, requests, tokens } = record;
     const found = await Promise.all(drivers.map(driverOf));
-    const locked: (typeof requests)[number][] = [];
+    const locked: LockRequest[] = [];
     for (const request of requests) {
-      if (await isLocked(request.resource, found)) locked.push(request);
+      if (await isLocked(request, found)) locked.push(request);
     }
     if (locked.length === 0 && requests.length > 0) continue;
     listed.push({
@@ -67,9 +68,11 @@ export async function listHolds(
   return listed.toSorted((a, b) => a.since.localeCompare(b.since) || a.id.localeCompare(b.id));
 }
 
-async function isLocked(resource: Resource, drivers: readonly (Driver | undefined)[]): Promise<boolean> {
+async function isLocked(request: LockRequest, drivers: readonly (Driver | undefined)[]): Promise<boolean> {
+  // Renamed or removed while it is held: the driver cannot find it by its path, and the record's lock has to do.
+  if ((await stillThere(request)) === 'moved') return true;
   for (const driver of drivers) {
-    if (driver === undefined || (await driver.holders(resource)).length > 0) return true;
+    if (driver === undefined || (await driver.holders(request.resource)).length > 0) return true;
   }
   return false;
 }

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import type { Driver, DriverFactory, DriverSettings } from '../driver/contract.js';
 import { listDrivers } from '../driver/discovery.js';
 import type { PlaceOptions } from '../driver/places.js';
-import { HoldfastError, isHoldfastError } from '../errors.js';
+import { causeText, HoldfastError, isHoldfastError } from '../errors.js';
 import { makePlan } from '../plan/make-plan.js';
 import type { PlanOptions } from '../plan/plan-options.js';
 import { privateDirectory, runtimeDirectory } from '../system/runtime-directory.js';
@@ -22,6 +22,7 @@ import {
   leaveRecord,
   newHoldId,
   readLiveRecords,
+  removeSomeDead,
   recordOf,
   rewriteRecord,
   writeRecord,
@@ -122,7 +123,7 @@ export class Manager {
     const allowUnlocked = await this.#allowUnlocked(options);
     const guest = await describeGuest(input, options.signal);
     const plan = await makePlan(guest, await this.#planOptions(allowUnlocked));
-    return checkPlan(plan, await this.#drivers(), this.#records(), allowUnlocked);
+    return checkPlan(plan, await this.#drivers(), await this.#records(), allowUnlocked);
   }
 
   /**
@@ -132,6 +133,8 @@ export class Manager {
   async lock(input: GuestInput, options: LockOptions = {}): Promise<Hold> {
     this.#requireOpen();
     const guest = await describeGuest(input, options.signal);
+    // A command may take its locks along and leave its record behind; this process's own holds do not.
+    if (options.command !== undefined) await this.#tidy(removeSomeDead(this.#holdsDirectory));
     const acquired = await this.#acquire(guest, options, undefined);
     return this.#keep(acquired, guest, options);
   }
@@ -160,7 +163,7 @@ export class Manager {
         return await inTime(await acquirePlan(context), signal);
       } catch (error) {
         if (!explain || plan === undefined || !isHoldfastError(error, 'IN_USE')) throw error;
-        throw await explainRefusal(error, plan.requests, this.#records());
+        throw await explainRefusal(error, plan.requests, await this.#records());
       }
     };
     const waitOptions = { ...options, wait: options.wait ?? waitMs ?? false };
@@ -185,7 +188,7 @@ export class Manager {
     try {
       if (this.#closing.signal.aborted) throw aborted(this.#closing.signal);
       if (options.signal?.aborted === true) throw aborted(options.signal);
-      const record = writeRecord(privateDirectory(this.#holdsDirectory), recordOf(contents, options.command));
+      const record = this.#writeRecord(recordOf(contents, options.command));
       const hold = new Hold(
         { ...contents, recordDescriptor: record.fd },
         this.#keeper(guest, record, options.command),
@@ -198,13 +201,26 @@ export class Manager {
     }
   }
 
+  #writeRecord(record: HoldRecord): WrittenRecord {
+    const directory = privateDirectory(this.#holdsDirectory);
+    try {
+      return writeRecord(directory, record);
+    } catch (cause) {
+      throw unwritten(directory, cause);
+    }
+  }
+
   #keeper(
     guest: GuestDescription,
     record: WrittenRecord,
     command: readonly string[] | undefined,
   ): HoldKeeper {
     const rewritten = (contents: HoldContents): HoldContents => {
-      rewriteRecord(record, recordOf(contents, command));
+      try {
+        rewriteRecord(record, recordOf(contents, command));
+      } catch (cause) {
+        throw unwritten(record.path, cause);
+      }
       return contents;
     };
     return {
@@ -229,7 +245,12 @@ export class Manager {
           .map(({ resource }) => resource.identity)
           .filter((identity) => !stays.has(identity));
         const { held, failure } = await shrinkGrants(contents.held, goes);
-        return { contents: rewritten({ ...contents, held, plan }), failure };
+        const shrunk = { ...contents, held, plan };
+        try {
+          return { contents: rewritten(shrunk), failure };
+        } catch (error) {
+          return { contents: shrunk, failure: failure ?? error };
+        }
       },
       end: async (contents, how, shared) => {
         this.#holds.delete(contents.id);
@@ -245,29 +266,39 @@ export class Manager {
   /** The holds of this user on this host that are really locked; records of dead ones are removed. */
   async holds(): Promise<ListedHold[]> {
     this.#requireOpen();
+    const live = await this.#records();
+    return listHolds(live, await this.#driversOfRecords());
+  }
+
+  /** Records of holds that live; what dead ones left behind is removed. */
+  async #records(): Promise<LiveRecord[]> {
     const dead: HoldRecord[] = [];
     const live = readLiveRecords(this.#holdsDirectory, (record) => dead.push(record));
+    await this.#tidy(dead);
+    return live;
+  }
+
+  async #tidy(dead: readonly HoldRecord[]): Promise<void> {
+    if (dead.length === 0) return;
+    const driverOf = await this.#driversOfRecords();
+    for (const { drivers, requests } of dead) {
+      for (const name of drivers) await (await driverOf(name))?.tidy?.(requests);
+    }
+  }
+
+  async #driversOfRecords(): Promise<(name: string) => Promise<Driver | undefined>> {
     // What is held is shown even where the driver that was chosen here does not start.
     const own = await this.#drivers().then(
       (chain) => chain.started(),
       () => [],
     );
     const drivers = await (this.#recordDrivers ??= this.#openRecordDrivers());
-    const driverOf = (name: string): Promise<Driver | undefined> => drivers.of(name, own);
-    const listed = await listHolds(live, driverOf);
-    for (const { drivers: names, requests } of dead) {
-      for (const name of names) await (await driverOf(name))?.tidy?.(requests);
-    }
-    return listed;
+    return (name) => drivers.of(name, own);
   }
 
   /** Every driver that was found, in the order in which they win, and what each can do. */
   async drivers(): Promise<DescribedDriver[]> {
     return describeDrivers(await listDrivers(this.#places()), await this.#settings());
-  }
-
-  #records(): LiveRecord[] {
-    return readLiveRecords(this.#holdsDirectory);
   }
 
   #requireOpen(): void {
@@ -300,4 +331,12 @@ async function inTime(acquired: AcquiredPlan, signal: AbortSignal): Promise<Acqu
   if (!signal.aborted) return acquired;
   await acquired.undo();
   throw aborted(signal);
+}
+
+function unwritten(path: string, cause: unknown): HoldfastError {
+  return new HoldfastError(
+    'NO_RECORD',
+    `the record of the hold cannot be written to ${path}: ${causeText(cause)}`,
+    { cause },
+  );
 }

@@ -1,12 +1,14 @@
 /** The manager's own part: planning again, refusals, waiting, endings. */
 import assert from 'node:assert/strict';
-import { readdirSync, renameSync, symlinkSync, unlinkSync, writeFileSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import { mkdirSync, readdirSync, renameSync, symlinkSync, unlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { defineDriver, type Driver, type DriverFactory } from '../../src/driver/contract.js';
 import fcntl from '../../src/drivers/fcntl/fcntl.js';
 import { isHoldfastError, openManager } from '../../src/index.js';
 import { privateRuntime } from '../beds/private-folder.js';
+import { needs } from '../needs.js';
 import { backingFormat, craftQcow2 } from '../plan/qcow2-image.js';
 
 const folder = privateRuntime();
@@ -473,4 +475,54 @@ test('a driver that fails while it gives a part back leaves a hold that does not
     [a],
   );
   await hold.release();
+});
+
+test('a hold whose disk was renamed or removed is listed still', async () => {
+  await using manager = openManager({ configuration: false });
+  const path = disk('renamed.img');
+  const hold = await manager.lock({ disks: [path] });
+  renameSync(path, `${path}.old`);
+  assert.equal((await manager.holds())[0]?.resources[0]?.label, path);
+  unlinkSync(`${path}.old`);
+  assert.equal((await manager.holds()).length, 1);
+  await hold.release();
+  assert.deepEqual(await manager.holds(), []);
+});
+
+test('what dead holds left behind, records and lock files, does not pile up', async () => {
+  const guest = xmlOf('');
+  const script = `import { openManager } from ${JSON.stringify(new URL('../../src/index.ts', import.meta.url).href)};
+    await openManager({ configuration: false }).lock(${JSON.stringify(guest)}, { command: ['x'] });
+    process.kill(process.pid, 'SIGKILL');`;
+  await using manager = openManager({ configuration: false });
+  const lockspace = join(folder, 'run', 'lockspace');
+  for (let round = 0; round < 3; round++) {
+    spawnSync(process.execPath, ['--import', 'tsx', '--input-type=module', '-e', script]);
+    assert.ok(readdirSync(holds).length <= 2, `${readdirSync(holds).length} records`);
+  }
+  assert.equal(readdirSync(lockspace).length, 1);
+  await manager.plan({ disks: [disk('any.img')] });
+  assert.deepEqual(readdirSync(holds), []);
+  assert.deepEqual(readdirSync(lockspace), []);
+});
+
+test('a record that cannot be written gives the locks back, and says where', async (t) => {
+  if (!needs(t, 'root')) return;
+  const small = join(folder, 'small');
+  mkdirSync(small, { mode: 0o700 });
+  const script = `import { openManager } from ${JSON.stringify(new URL('../../src/index.ts', import.meta.url).href)};
+    import { writeFileSync } from 'node:fs';
+    process.env.HOLDFAST_RUNTIME_DIR = ${JSON.stringify(small)};
+    try { writeFileSync(${JSON.stringify(join(small, 'full'))}, Buffer.alloc(1 << 20)); } catch {}
+    const manager = openManager({ configuration: false });
+    const error = await manager.lock({ disks: [${JSON.stringify(disk('record.img'))}] }).catch((e) => e);
+    console.log(error.code, error.message);`;
+  const tsx = ['--import', 'tsx', '--input-type=module', '-e', script];
+  const mount = 'mount -t tmpfs -o size=16k,mode=700 holdfast "$0" && exec "$@"';
+  const { stdout } = spawnSync('unshare', ['-m', 'sh', '-c', mount, small, process.execPath, ...tsx], {
+    encoding: 'utf8',
+  });
+  assert.match(stdout, /^NO_RECORD the record of the hold cannot be written to .*small\/holds: ENOSPC/);
+  await using manager = openManager({ configuration: false });
+  await (await manager.lock({ disks: [join(folder, 'record.img')] })).release();
 });
