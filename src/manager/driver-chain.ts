@@ -174,7 +174,7 @@ export class DriverChain {
     };
     if (requests.length === 0 || driver.extend === undefined) return () => Promise.resolve();
     const extending = driver.extend(part.grant, owner, requests, { signal });
-    part.grant = await this.#inTime(extending, takeOut, signal, (late) => (part.settling = late));
+    part.grant = await this.#inTime(extending, takeOut, signal, (late) => void (part.settling = late));
     const undo = (): Promise<void> => takeOut(part.grant);
     try {
       requireAll(about, requests, part.grant);
