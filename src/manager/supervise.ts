@@ -11,15 +11,15 @@
 import type { ChildProcess } from 'node:child_process';
 import { constants } from 'node:os';
 import { HoldfastError } from '../errors.js';
-import { becomeSubreaper } from '../system/descendants.js';
+import { becomeSubreaper, hasChildren, reapOrphans } from '../system/descendants.js';
 import { findCommand } from '../system/exec.js';
 import type { LaunchState } from '../system/launch-state.js';
 import { ignoredSignals, ignoreSignals } from '../system/signals.js';
-import { inForeground } from '../system/terminal.js';
+import { hearsTerminal } from '../system/terminal.js';
 import type { LossAction } from '../vocabulary.js';
 import type { Hold } from './hold.js';
 import { startSupervised } from './start-supervised.js';
-import { liveDescendants, pauseDescendants, stopDescendants } from './stop-descendants.js';
+import { pauseDescendants, stopDescendants } from './stop-descendants.js';
 
 export interface SuperviseOptions {
   /** What to do with the command when a lock is lost. Default: the domain's `<on_lockfailure>`, else `poweroff`. */
@@ -32,8 +32,8 @@ export interface SuperviseOptions {
 
 const graceMsDefault = 5_000;
 
-/** How often those that outlive the command are looked for: each look reads all of /proc. */
-const lookMs = 100;
+/** How often it is asked whether anyone outlives the command: one system call. */
+const lookMs = 50;
 
 const endingSignals: readonly NodeJS.Signals[] = ['SIGTERM', 'SIGHUP', 'SIGINT', 'SIGQUIT'];
 const forwardedSignals: readonly NodeJS.Signals[] = [
@@ -43,13 +43,16 @@ const forwardedSignals: readonly NodeJS.Signals[] = [
   'SIGCONT',
   'SIGWINCH',
 ];
-/** The terminal sends these to its whole foreground group, so the command has them already. */
+/** The terminal sends these to its whole foreground group, so a command in that group has them already. */
 const terminalSignals: readonly NodeJS.Signals[] = ['SIGINT', 'SIGQUIT', 'SIGWINCH', 'SIGCONT'];
 
 /**
  * Runs a command under a hold, and releases the hold when nobody is left. Gives the command's exit status, or
  * 128 and the number of the signal that ended it, as shells do.
- * Throws `COMMAND_NOT_FOUND`, `COMMAND_NOT_EXECUTABLE`; `LOST` after everything was stopped.
+ *
+ * It needs a process of its own: everything below that is taken for the command's, waited for, and stopped with it.
+ * Throws `USAGE` if this process has children already, `COMMAND_NOT_FOUND`, `COMMAND_NOT_EXECUTABLE`; `LOST` after
+ * everything was stopped. In each case the hold is released.
  */
 export async function superviseCommand(
   hold: Hold,
@@ -58,6 +61,15 @@ export async function superviseCommand(
 ): Promise<number> {
   try {
     const file = findCommand(command[0]);
+    if (hasChildren()) {
+      throw new HoldfastError(
+        'USAGE',
+        'a command cannot be supervised by a process that has other children',
+        {
+          remedy: 'Start a process for it, such as `holdfast run --supervise`, or use hold.spawn.',
+        },
+      );
+    }
     becomeSubreaper();
     ignoreSignals(options.launch);
     const start = (): ChildProcess => startSupervised(hold, file, command, options.launch);
@@ -74,6 +86,8 @@ class Supervision {
   readonly #graceMs: number;
   readonly #forwarded: readonly NodeJS.Signals[];
   #askedToEnd = false;
+  /** Signals that came before there was a command to pass them on to. */
+  readonly #early: NodeJS.Signals[] = [];
 
   constructor(hold: Hold, options: SuperviseOptions) {
     const { onLost, graceMs = graceMsDefault, launch } = options;
@@ -88,8 +102,11 @@ class Supervision {
     const forward = (signal: NodeJS.Signals): void => this.#forward(signal);
     // Before the start: a signal in the moment after it must not end this process and leave the command alone.
     for (const signal of this.#forwarded) process.on(signal, forward);
+    const reap = (): void => reapOrphans(this.#child?.pid);
+    process.on('SIGCHLD', reap);
     try {
       this.#child = start();
+      for (const signal of this.#early) this.#child.kill(signal);
       const ended = childEnd(this.#child);
       ended.catch(() => undefined); // Awaited below; a loss may come first.
       await Promise.race([ended, this.#loss()]);
@@ -99,13 +116,15 @@ class Supervision {
       return status;
     } finally {
       for (const signal of this.#forwarded) process.off(signal, forward);
+      process.off('SIGCHLD', reap);
     }
   }
 
   #forward(signal: NodeJS.Signals): void {
     this.#askedToEnd ||= endingSignals.includes(signal);
-    if (terminalSignals.includes(signal) && inForeground()) return;
-    this.#child?.kill(signal);
+    const pid = this.#child?.pid;
+    if (pid === undefined) this.#early.push(signal);
+    else if (!terminalSignals.includes(signal) || !hearsTerminal(pid)) this.#child?.kill(signal);
   }
 
   /** Settles at a loss that has to be answered. */
@@ -120,14 +139,14 @@ class Supervision {
 
   async #afterLoss(): Promise<void> {
     if (this.#onLost === 'ignore') return;
-    if (this.#onLost === 'pause') return pauseDescendants(process.pid, this.#child?.pid);
-    await stopDescendants(process.pid, this.#child?.pid, this.#graceMs);
+    if (this.#onLost === 'pause') return pauseDescendants(this.#child?.pid);
+    await stopDescendants(this.#child?.pid, this.#graceMs);
     throw this.#hold.signal.reason;
   }
 
   async #untilNobodyIsLeft(): Promise<void> {
-    while (liveDescendants(process.pid, this.#child?.pid).length > 0) {
-      if (this.#askedToEnd) return stopDescendants(process.pid, this.#child?.pid, this.#graceMs);
+    for (reapOrphans(undefined); hasChildren(); reapOrphans(undefined)) {
+      if (this.#askedToEnd) return stopDescendants(undefined, this.#graceMs);
       if (this.#hold.signal.aborted && this.#onLost !== 'pause') await this.#afterLoss();
       await new Promise((resolve) => setTimeout(resolve, lookMs));
     }
