@@ -1,5 +1,6 @@
 /** A refusal for people: what, who is in the way, through what, and what to do next. */
 import { causeText, isHoldfastError, type HoldfastError } from '../errors.js';
+import { printable } from '../printable.js';
 import type { Holder } from '../vocabulary.js';
 import { renderSince } from './render-time.js';
 import { noStyle, type Style } from './style.js';
@@ -14,8 +15,8 @@ export interface RefusalOptions {
 /** Ends with a newline. */
 export function renderRefusal(error: HoldfastError, options: RefusalOptions = {}): string {
   const { style = noStyle, now = new Date(), waitCommand } = options;
-  const line = (head: string, text: string): string => `  ${style.dim(head.padEnd(10))}${text}\n`;
-  let text = `${style.bold('holdfast:')} ${headline(error)}\n`;
+  const line = (head: string, text: string): string => `  ${style.dim(head.padEnd(10))}${printable(text)}\n`;
+  let text = `${style.bold('holdfast:')} ${printable(headline(error))}\n`;
   for (const holder of error.holders) {
     text += line('held by', renderHolder(holder, now));
     if (holder.through.length > 0) text += line('through', enumeration(holder.through));

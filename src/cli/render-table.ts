@@ -1,4 +1,5 @@
 /** Columns for people: as wide as their longest cell, two spaces apart, nothing cut off. */
+import { printable } from '../printable.js';
 import type { Paint, Style } from './style.js';
 
 export interface Cell {
@@ -11,7 +12,12 @@ export function renderTable(
   rows: ReadonlyArray<ReadonlyArray<string | Cell>>,
   style: Style,
 ): string {
-  const cells = rows.map((row) => row.map((cell) => (typeof cell === 'string' ? { text: cell } : cell)));
+  const cells = rows.map((row) =>
+    row.map((cell) => ({
+      ...(typeof cell === 'string' ? {} : cell),
+      text: printable(typeof cell === 'string' ? cell : cell.text),
+    })),
+  );
   const all = [heads.map((text): Cell => ({ text, paint: style.bold })), ...cells];
   const widths = heads.map((_, column) =>
     all.reduce((width, row) => Math.max(width, row[column]?.text.length ?? 0), 0),

@@ -2,6 +2,7 @@
 import { isatty } from 'node:tty';
 import { formatDuration } from '../duration.js';
 import type { Waiting } from '../index.js';
+import { printable } from '../printable.js';
 import { renderHolder } from './render-refusal.js';
 import { writeError } from './write.js';
 
@@ -36,7 +37,8 @@ export function waitingText({ refusal, waitedMs }: Waiting): string {
   const [first, ...more] = refusal.holders;
   const others = more.length === 0 ? '' : ` and ${more.length} more`;
   const who = first === undefined ? 'someone' : renderHolder(first) + others;
-  return `holdfast: waiting for ${refusal.resource ?? 'a disk'}, held by ${who}: ${formatDuration(waitedMs)}`;
+  const line = `holdfast: waiting for ${refusal.resource ?? 'a disk'}, held by ${who}: ${formatDuration(waitedMs)}`;
+  return printable(line);
 }
 
 /** A line that wraps would not be erased whole. */

@@ -1,5 +1,6 @@
 /** What stands at a path, without opening it: a named pipe would block, a device could wake. */
 import { accessSync, constants, realpathSync, statSync, type BigIntStats } from 'node:fs';
+import { printable as printableText } from '../printable.js';
 import { HoldfastError, causeText, type ErrorDetails } from '../errors.js';
 import type { ErrorCode, Inode } from '../vocabulary.js';
 import { deviceName, inodeOf } from '../system/inode.js';
@@ -14,11 +15,10 @@ export interface Seen {
   readonly device?: string;
 }
 
-/** Text for people out of a string that an image's header or a path brought: nothing that moves a terminal's cursor. */
+/** What an image's header or a path brought, printable and not endless. */
 export function printable(text: string): string {
   const limit = 300;
-  const short = text.length > limit ? `${text.slice(0, limit)}...` : text;
-  return short.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, (c) => `\\u{${(c.codePointAt(0) ?? 0).toString(16)}}`);
+  return printableText(text.length > limit ? `${text.slice(0, limit)}...` : text);
 }
 
 function storageOf(stats: BigIntStats): Seen['storage'] | undefined {

@@ -8,7 +8,7 @@ import { fileURLToPath } from 'node:url';
 const src = fileURLToPath(new URL('../../src', import.meta.url));
 
 /** Files at the top that everyone may import: words, errors, and pure functions on text. */
-const words = ['vocabulary', 'errors', 'duration', 'nearest-word'];
+const words = ['vocabulary', 'errors', 'duration', 'nearest-word', 'printable'];
 const foundation = [...words, 'system', 'protocol'];
 
 /** By the first part of a path below src/: what it may import besides itself. Longest prefix wins. */
@@ -17,6 +17,7 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
   errors: ['vocabulary'],
   duration: [],
   'nearest-word': [],
+  printable: [],
   version: [],
   system: words,
   protocol: words,

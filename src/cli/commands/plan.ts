@@ -1,5 +1,6 @@
 import { HoldfastError } from '../../errors.js';
 import type { CheckedPlan, ResourceState } from '../../index.js';
+import { printable } from '../../printable.js';
 import type { PlanItem } from '../../vocabulary.js';
 import { guestFrom, lockOptionsFrom, managerFrom } from '../manager-from-options.js';
 import type { Parsed } from '../parse-arguments.js';
@@ -37,7 +38,8 @@ export function renderPlan(checked: CheckedPlan, style: Style): string {
   const parts = [renderTable(['RESOURCE', 'IDENTITY', 'MODE', 'VERDICT', 'NOW'], rows, style)];
   const refusals = [...refusedItems(checked), ...statesInTheWay(checked)];
   if (refusals.length > 0) parts.push('\n', ...refusals.map((error) => renderRefusal(error, { style })));
-  if (checked.notes.length > 0) parts.push('\n', ...checked.notes.map((note) => `note: ${note}\n`));
+  if (checked.notes.length > 0)
+    parts.push('\n', ...checked.notes.map((note) => `note: ${printable(note)}\n`));
   const [paint, verdict] = checked.granted
     ? [style.green, 'It would be granted now.']
     : [style.red, 'It would not be granted now.'];

@@ -8,6 +8,7 @@ import {
   type LossAction,
   type Manager,
 } from '../../index.js';
+import { printable } from '../../printable.js';
 import { guestFrom, lockOptionsFrom, managerFrom } from '../manager-from-options.js';
 import type { OptionValues, Parsed } from '../parse-arguments.js';
 import { writeError } from '../write.js';
@@ -58,7 +59,7 @@ async function lock(
 function sayNotes({ notes }: Hold, options: OptionValues): void {
   if (notes.length === 0 || options.has('quiet')) return;
   if (options.has('json')) writeError(`${JSON.stringify({ notes })}\n`);
-  else writeError(notes.map((note) => `holdfast: ${note}\n`).join(''));
+  else writeError(notes.map((note) => `holdfast: ${printable(note)}\n`).join(''));
 }
 
 /** The command line wins over the domain, and the domain, which knows itself, over the configuration. */
