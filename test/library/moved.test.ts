@@ -36,11 +36,12 @@ function watchedDriver(around: { before?: () => void; after?: () => void }): Dri
 
 describe('an image that is swapped again and again', () => {
   for (const how of ['symlink', 'hard link'] as const) {
-    test(`as the name is turned (${how})`, async () => {
+    test(`as the name is turned (${how})`, async (t) => {
       const path = join(folder, `turned by ${how}`);
       if (how === 'symlink') symlinkSync(images[0] ?? '', path);
       else linkSync(images[0] ?? '', path);
       const name = turnName(path, images, how, pauseMs);
+      t.after(() => name.stop());
       let lockedAt = 0;
       let locks = 0;
       const driver = watchedDriver({
@@ -71,7 +72,6 @@ describe('an image that is swapped again and again', () => {
         }
       }
       await manager.close();
-      await name.stop();
       assert.ok(granted > 0, 'some were granted');
       assert.ok(locks > granted || moved > 0, 'some were noticed to have moved');
       await Promise.all(images.map(untilFree));
