@@ -43,7 +43,12 @@ export async function checkPlan(
   }
   return {
     ...plan,
-    notes: [...plan.notes, ...assignment.notes, ...(await writerNotes(plan.items))],
+    notes: [
+      ...plan.notes,
+      ...assignment.notes,
+      ...assignment.surroundings,
+      ...(await writerNotes(plan.items)),
+    ],
     granted: plan.items.every(({ verdict }) => verdict !== 'refuse') && states.every(({ free }) => free),
     drivers: assignment.shares.map(({ about }) => about.name),
     states,

@@ -30,7 +30,10 @@ export interface Assignment {
     readonly reason: string;
     readonly remedy?: string;
   }[];
+  /** What drivers make of single requests. */
   readonly notes: readonly string[];
+  /** What they say of their surroundings: worth knowing in a plan, too much at every start. */
+  readonly surroundings: readonly string[];
 }
 
 /** A grant with the driver that gave it. An extension replaces the grant in place, so that no copy of it is stale. */
@@ -100,10 +103,11 @@ export class DriverChain {
   /** Distributes requests: every driver gets all that it can lock. */
   async assign(requests: readonly LockRequest[]): Promise<Assignment> {
     const notes: string[] = [];
+    const surroundings: string[] = [];
     const reasons = new Map<LockRequest, { reason: string; remedy?: string }>();
     const locked = new Set<LockRequest>();
     const shares = (await this.started()).map(({ about, driver }) => {
-      notes.push(...(driver.notes?.() ?? []));
+      surroundings.push(...(driver.notes?.() ?? []));
       const own = requests.flatMap((request) => {
         const mapped = mapRequest(about, driver, request);
         if (!mapped.can) {
@@ -122,7 +126,7 @@ export class DriverChain {
         ? []
         : [{ request, ...(reasons.get(request) ?? { reason: 'no driver is in use' }) }],
     );
-    return { shares, unlockable, notes: [...new Set(notes)] };
+    return { shares, unlockable, notes: [...new Set(notes)], surroundings: [...new Set(surroundings)] };
   }
 
   /**

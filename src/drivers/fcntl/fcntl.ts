@@ -65,6 +65,7 @@ function fcntlDriver(given: DriverSettings): Driver {
       requests: taken.map(({ request }) => request),
       descriptors: taken.flatMap(({ descriptors }) => descriptors),
       tokens: {},
+      notes: [...new Set(taken.flatMap(({ notes }) => notes))],
     };
     grants.set(grant, taken);
     return grant;

@@ -60,6 +60,6 @@ export function readLibvirtSettings(directory: string): LibvirtSettings {
     ...(file === undefined ? {} : { fileLockspaceDir: file }),
     ...(lvm === undefined ? {} : { lvmLockspaceDir: lvm }),
     ...(scsi === undefined ? {} : { scsiLockspaceDir: scsi }),
-    notes: harmless ? notes.map((note) => `${note}; qemu-lockd.conf names no such directory`) : notes,
+    notes: harmless ? notes.map((note) => `${note}; but qemu-lockd.conf names no such directory`) : notes,
   };
 }

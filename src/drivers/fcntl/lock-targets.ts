@@ -29,6 +29,8 @@ export type LockTarget =
       readonly own: boolean;
       /** Removed with the last holder. */
       readonly temporary: boolean;
+      /** It is not known whether libvirt uses it: if this user may not, that is only said. */
+      readonly spare: boolean;
     };
 
 const sha256 = (text: string): string => createHash('sha256').update(text).digest('hex');
@@ -65,36 +67,49 @@ function ownLockFile(directory: string, identity: string): LockTarget {
     path: join(directory, sha256(identity)),
     own: true,
     temporary: true,
+    spare: false,
   };
 }
 
 function leaseFile(lease: NonNullable<Resource['lease']>): LockTarget {
   const directory = join(lease.path ?? '', lease.lockspace);
-  return { kind: 'lock file', directory, path: join(directory, lease.key), own: false, temporary: false };
+  return {
+    kind: 'lock file',
+    directory,
+    path: join(directory, lease.key),
+    own: false,
+    temporary: false,
+    spare: false,
+  };
 }
 
 function libvirtLockFiles(resource: Resource, libvirt: readonly LibvirtSettings[]): readonly LockTarget[] {
-  const paths = new Set<string>();
+  /** By path: whether it is only thought possible that libvirt uses it. */
+  const paths = new Map<string, boolean>();
+  let spare = false;
   const add = (directory: string | undefined, name: string | undefined): boolean => {
     if (directory === undefined || name === undefined) return false;
-    paths.add(join(directory, name));
+    const path = join(directory, name);
+    paths.set(path, spare && (paths.get(path) ?? true));
     return true;
   };
   const names = [resource.path, resource.realPath, ...(resource.otherPaths ?? [])].filter(
     (path) => path !== undefined,
   );
   for (const settings of libvirt) {
+    spare = settings.lockd === 'unknown';
     const device = resource.storage === 'block';
     if (device && add(settings.lvmLockspaceDir, resource.lvmUuid)) continue;
     if (device && add(settings.scsiLockspaceDir, resource.scsiId)) continue;
     if (settings.fileLockspaceDir === undefined) continue;
     for (const name of names) add(settings.fileLockspaceDir, sha256(name));
   }
-  return [...paths].map((path) => ({
+  return [...paths].map(([path, isSpare]) => ({
     kind: 'lock file',
     path,
     directory: join(path, '..'),
     own: false,
     temporary: true,
+    spare: isSpare,
   }));
 }

@@ -4,7 +4,7 @@ import { causeText, HoldfastError, isHoldfastError } from '../../errors.js';
 import { privateDirectory } from '../../system/runtime-directory.js';
 import type { LockRequest } from '../../vocabulary.js';
 import { takeMode, type ByteConflict, type QemuLock } from './byte-locks.js';
-import { removeLockFileIfFree, takeLockFile } from './lock-file.js';
+import { removeLockFileIfFree, takeLockFile, type LockFileOutcome } from './lock-file.js';
 import { conflictHolder } from './lock-holders.js';
 import type { LockTarget } from './lock-targets.js';
 import { openImage } from './open-image.js';
@@ -14,6 +14,8 @@ export interface TakenRequest {
   readonly request: LockRequest;
   readonly descriptors: readonly number[];
   readonly temporary: readonly string[];
+  /** What could not be locked, though it would be better. */
+  readonly notes: readonly string[];
 }
 
 /** In use, but maybe only by someone who asked in the same moment and is about to roll back. */
@@ -33,27 +35,35 @@ export function takeRequest(
 ): TakenRequest {
   const descriptors: number[] = [];
   const temporary: string[] = [];
+  const notes: string[] = [];
   try {
     for (const target of targets) {
-      const fd = takeTarget(request, target, qemu);
+      const fd = takeTarget(request, target, qemu, notes);
       if (fd === undefined) continue;
       descriptors.push(fd);
       if (target.kind === 'lock file' && target.temporary) temporary.push(target.path);
     }
-    return { request, descriptors, temporary };
+    return { request, descriptors, temporary, notes };
   } catch (error) {
-    giveBack([{ request, descriptors, temporary }]);
+    giveBack([{ request, descriptors, temporary, notes }]);
     throw lockError(request, error);
   }
 }
 
-function takeTarget(request: LockRequest, target: LockTarget, qemu: QemuLock): number | undefined {
+function takeTarget(
+  request: LockRequest,
+  target: LockTarget,
+  qemu: QemuLock,
+  notes: string[],
+): number | undefined {
   if (target.kind === 'lock file') {
-    if (target.own) privateDirectory(target.directory);
-    else mkdirSync(target.directory, { recursive: true, mode: 0o700 });
-    const outcome = takeLockFile(target.path, request.mode, true);
+    const outcome = takeLockFileOf(request, target);
     if ('fd' in outcome) return outcome.fd;
-    throw inUse(request, outcome.conflict, target);
+    if ('conflict' in outcome) throw inUse(request, outcome.conflict, target);
+    notes.push(
+      `not locked in ${target.directory}, which libvirt's qemu-lockd.conf names (${outcome.denied}): a guest that libvirt locks there is kept out only by QEMU's own lock`,
+    );
+    return undefined;
   }
   const fd = openTarget(request, target);
   if (fd === undefined) return undefined;
@@ -67,6 +77,20 @@ function takeTarget(request: LockRequest, target: LockTarget, qemu: QemuLock): n
   if (conflict === undefined) return fd;
   closeSync(fd);
   throw inUse(request, conflict, target);
+}
+
+function takeLockFileOf(
+  { mode }: LockRequest,
+  { path, directory, own, spare }: LockTarget & { kind: 'lock file' },
+): LockFileOutcome | { readonly denied: string } {
+  try {
+    if (own) privateDirectory(directory);
+    else mkdirSync(directory, { recursive: true, mode: 0o700 });
+    return takeLockFile(path, mode, true);
+  } catch (error) {
+    if (spare && isDenied(error)) return { denied: causeText(error) };
+    throw error;
+  }
 }
 
 function openTarget(request: LockRequest, target: LockTarget & { kind: 'image' }): number | undefined {
@@ -96,9 +120,8 @@ function inWords({ mode }: LockRequest): string {
 /** What went wrong while locking, as an error of ours; the system's error is the cause. */
 function lockError({ resource }: LockRequest, error: unknown): unknown {
   if (isHoldfastError(error)) return error;
-  const code = (error as NodeJS.ErrnoException).code;
   const details = { resource: resource.label, cause: error };
-  if (code === 'EACCES' || code === 'EPERM' || code === 'EROFS' || code === 'ELOOP') {
+  if (isDenied(error)) {
     return new HoldfastError(
       'NOT_PERMITTED',
       `${resource.label} cannot be locked: ${causeText(error)}`,
@@ -110,4 +133,9 @@ function lockError({ resource }: LockRequest, error: unknown): unknown {
     `${resource.label} cannot be locked: ${causeText(error)}`,
     details,
   );
+}
+
+function isDenied(error: unknown): boolean {
+  const { code } = error as NodeJS.ErrnoException;
+  return code === 'EACCES' || code === 'EPERM' || code === 'EROFS' || code === 'ELOOP';
 }
