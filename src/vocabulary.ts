@@ -41,6 +41,9 @@ export interface OwnerDescription {
   readonly id?: number;
 }
 
+/** The name of a command that nobody named. */
+export const unnamedCommand = 'command';
+
 /** Who holds or asks. */
 export interface Owner extends OwnerDescription {
   readonly pid: number;
@@ -222,6 +225,8 @@ export interface Holder {
   /** The guest's name, where there is a guest. */
   readonly guest?: string;
   readonly uuid?: string;
+  /** What a holder that is no guest calls itself (`--name`), where that is not the program's name. */
+  readonly name?: string;
   /** The program's name (`qemu-system-x86_64`). */
   readonly program?: string;
   readonly pid?: number;

@@ -34,16 +34,18 @@ function headline(error: HoldfastError): string {
 
 /** `guest "web1" (qemu-system-x86_64, pid 5783) on this host since 13:18:51`, with what is known of it. */
 export function renderHolder(holder: Holder, now: Date = new Date()): string {
-  const { guest, program, pid, user, host, since } = holder;
+  const { guest, name, program, pid, user, host, since } = holder;
   const process = [
     pid === undefined ? undefined : `pid ${pid}`,
     user === undefined ? undefined : `user ${user}`,
   ];
-  const inner = (guest === undefined ? process : [program, process[0]]).filter((one) => one !== undefined);
-  const name = guest === undefined ? (program ?? 'a process') : `guest "${guest}"`;
-  const who = name + (inner.length === 0 ? '' : ` (${inner.join(', ')})`);
+  const details =
+    guest !== undefined ? [program, process[0]] : name === undefined ? process : [program, ...process];
+  const inner = details.filter((one) => one !== undefined);
+  const called = guest === undefined ? (name ?? program ?? 'a process') : `guest "${guest}"`;
+  const who = called + (inner.length === 0 ? '' : ` (${inner.join(', ')})`);
   // Nothing but the way is known of a mount or of another host: then the way is the name.
-  const known = guest ?? program ?? pid;
+  const known = guest ?? name ?? program ?? pid;
   const subject = known === undefined ? 'someone who cannot be seen from here' : who;
   const where = host === undefined ? '' : ` on ${host}`;
   return `${subject}${where}${since === undefined ? '' : ` since ${renderSince(since, now)}`}`;

@@ -1,6 +1,11 @@
 import { randomUuid } from '../system/random.js';
 import { HoldfastError } from '../errors.js';
-import type { DiskDescription, GuestDescription, LeaseDescription } from '../vocabulary.js';
+import {
+  unnamedCommand,
+  type DiskDescription,
+  type GuestDescription,
+  type LeaseDescription,
+} from '../vocabulary.js';
 
 export interface InputParts {
   /** At most one: a hold has one owner. */
@@ -17,7 +22,7 @@ export interface InputParts {
  * @throws HoldfastError USAGE: two domains, or nothing at all
  */
 export function combineGuests(parts: InputParts): GuestDescription {
-  const { xml = [], disks = [], leases = [], name = 'command' } = parts;
+  const { xml = [], disks = [], leases = [], name = unnamedCommand } = parts;
   if (xml.length > 1) {
     const names = xml.map(({ owner }) => owner.name).join(', ');
     throw new HoldfastError('USAGE', `more than one domain was given: ${names}`, {

@@ -1,7 +1,7 @@
 /** Who holds or uses a resource: what the records, the system and the drivers know, one holder for each hold or process. */
 import { basename } from 'node:path';
 import { describeProcess, findHolders, processRemedy } from '../holders/find-holders.js';
-import type { Holder, Resource } from '../vocabulary.js';
+import { unnamedCommand, type Holder, type Owner, type Resource } from '../vocabulary.js';
 import type { LiveRecord } from './hold-record.js';
 import { recordKeepers } from './record-keepers.js';
 
@@ -85,7 +85,7 @@ function recordedHolder(
   return {
     ...process,
     ...(program === undefined ? {} : { program }),
-    ...(owner.kind === 'domain' ? { guest: owner.name, uuid: owner.uuid } : {}),
+    ...nameOf(owner, program ?? process?.program),
     ...(pid === undefined ? {} : { pid }),
     host: 'this host',
     since,
@@ -97,6 +97,11 @@ function recordedHolder(
       ...seen.flatMap(({ evidence }) => evidence),
     ],
   };
+}
+
+function nameOf({ kind, name, uuid }: Owner, program: string | undefined): Partial<Holder> {
+  if (kind === 'domain') return { guest: name, uuid };
+  return name === program || name === unnamedCommand ? {} : { name };
 }
 
 function otherWays(seen: readonly Holder[]): readonly string[] {

@@ -84,3 +84,19 @@ test('other errors: message, cause, remedy', () => {
   const named = new HoldfastError('BAD_UUID', "guest.xml:3:7: 'x' is no uuid", { place });
   assert.match(renderRefusal(named), /^holdfast: guest\.xml:3:7: 'x' is no uuid\n/);
 });
+
+test('a holder that has a name of its own is called by it', () => {
+  const backup: Holder = {
+    name: 'nightly backup',
+    program: 'qemu-img',
+    pid: 7,
+    user: 'root',
+    host: 'this host',
+    through: ['Holdfast (fcntl)'],
+    evidence: [],
+  };
+  assert.match(
+    renderRefusal(inUse([backup]), { now }),
+    /^ {2}held by {3}nightly backup \(qemu-img, pid 7, user root\) on this host$/m,
+  );
+});
