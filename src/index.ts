@@ -10,7 +10,7 @@ export type { ListedHold, ListedProcess } from './manager/list-holds.js';
 export type { LockOptions, Waiting } from './manager/lock-options.js';
 export { runInPlace } from './manager/run-in-place.js';
 export { superviseCommand, type SuperviseOptions } from './manager/supervise.js';
-export { findCommand } from './system/exec.js';
+export { findCommand, requireFaithfulArguments } from './system/exec.js';
 export { takeLaunchState, type LaunchState } from './system/launch-state.js';
 export {
   defineDriver,

@@ -13,7 +13,10 @@ export function placeFinder(text: string, file: string): (offset: number) => Pla
   let line = 1;
   let lineStart = 0;
   let secondHalves = 0;
-  return (offset) => {
+  return (given) => {
+    // A line ends with \r\n as one: what points at its second half means the first.
+    const inLineEnd = text.charCodeAt(given) === lineFeed && text.charCodeAt(given - 1) === carriageReturn;
+    const offset = inLineEnd ? given - 1 : given;
     if (offset < scanned) {
       scanned = lineStart = secondHalves = 0;
       line = 1;

@@ -1,4 +1,5 @@
 /** What a caller may give for a guest, and the one description that is made of it. */
+import { basename } from 'node:path';
 import { HoldfastError } from '../errors.js';
 import { combineGuests } from '../input/combine-guests.js';
 import { parseDiskArgument, parseLeaseArgument } from '../input/parse-arguments.js';
@@ -37,7 +38,7 @@ export interface GuestParts {
   readonly disks?: readonly (string | DiskInput)[];
   /** A string is `LOCKSPACE:KEY[:PATH[:OFFSET]]`, as for `--lease`. */
   readonly leases?: readonly (string | LeaseDescription)[];
-  /** Who asks, where there is no domain. */
+  /** Who asks, where there is no domain. Default: the name of this program. */
   readonly name?: string;
   /** Who asks, where the caller knows more than its name. */
   readonly owner?: { readonly uuid: string; readonly name: string; readonly id?: number };
@@ -64,7 +65,7 @@ export async function describeGuest(input: GuestInput, signal?: AbortSignal): Pr
     xml: guests,
     disks: disks.map(describeDisk),
     leases: leases.map((lease) => (typeof lease === 'string' ? parseLeaseArgument(lease) : lease)),
-    ...(name === undefined ? {} : { name }),
+    name: name ?? basename(process.argv[1] ?? process.argv0),
   });
   const described =
     owner === undefined ? combined : { ...combined, owner: { kind: 'domain' as const, ...owner } };

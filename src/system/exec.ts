@@ -1,5 +1,5 @@
 /** Replaces this process by a command (execve(2)): same pid, descriptors and locks go along. */
-import { accessSync, constants, statSync } from 'node:fs';
+import { accessSync, constants, readFileSync, statSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 import { causeText, HoldfastError } from '../errors.js';
 import { errno, fcntlNumber, libcFunction, systemError } from './libc.js';
@@ -43,6 +43,21 @@ export function findCommand(command: string, path: string = process.env['PATH'] 
   }
   throw new HoldfastError('COMMAND_NOT_EXECUTABLE', `${command}: cannot be executed: ${causeText(denied)}`, {
     cause: denied,
+  });
+}
+
+/**
+ * Node turns what is not UTF-8 in its arguments into U+FFFD, and the bytes are lost: a command must not get other
+ * arguments than its caller wrote. Throws `USAGE`.
+ */
+export function requireFaithfulArguments(argv: readonly string[]): void {
+  const doubtful = argv.filter((argument) => argument.includes('\uFFFD'));
+  if (doubtful.length === 0) return;
+  const own = readFileSync('/proc/self/cmdline');
+  const changed = doubtful.find((argument) => !own.includes(`\0${argument}\0`));
+  if (changed === undefined) return;
+  throw new HoldfastError('USAGE', `an argument is not UTF-8, and cannot be passed on as it is: ${changed}`, {
+    remedy: 'Put the command into a script, or use: sh -c \'command "$(printf ...)"\'',
   });
 }
 

@@ -232,3 +232,12 @@ test('without node in PATH it says so', () => {
   assert.match(ended.stderr, /needs Node 20\.19 or later/);
   chmodSync(bin, 0o700);
 });
+
+test('an argument that Node would change is refused, and one with U+FFFD of its own is not', async () => {
+  const bytes = start('bash', ['-c', `"$0" run --disk "$1" -- printf %s $'caf\\xe9'`, holdfast, disk]);
+  const refused = await bytes.ended;
+  assert.equal(refused.status, 64);
+  assert.match(refused.stderr, /an argument is not UTF-8/);
+  const same = await call(['run', '--disk', disk, '--', 'printf', '%s', 'a\uFFFDb é']);
+  assert.deepEqual([same.status, same.stdout], [0, 'a\uFFFDb é']);
+});

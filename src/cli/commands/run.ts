@@ -1,6 +1,7 @@
 import { basename } from 'node:path';
 import { isHoldfastError } from '../../errors.js';
 import {
+  requireFaithfulArguments,
   runInPlace,
   superviseCommand,
   takeLaunchState,
@@ -19,6 +20,7 @@ export async function run({ options, operands }: Parsed): Promise<number> {
   // At once, so that no program that is asked on the way (virsh, qemu-img) sees it.
   const launch = takeLaunchState();
   const command = operands as readonly [string, ...string[]];
+  requireFaithfulArguments(command);
   const manager = managerFrom(options);
   try {
     for (;;) {
