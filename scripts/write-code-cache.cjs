@@ -26,9 +26,9 @@ writeFileSync(command, '#!/nonexistent\n');
 chmodSync(command, 0o755);
 Object.assign(process.env, { HOLDFAST_RUNTIME_DIR: join(folder, 'holds'), XDG_CONFIG_HOME: folder });
 
-// As in loader.cjs: the options are part of what V8 compares.
+// As in loader.cjs, but for the name, which V8 does not compare: where this was built is nobody's concern.
 const script = new Script(readFileSync(filename, 'latin1'), {
-  filename,
+  filename: 'program.js',
   importModuleDynamically: constants.USE_MAIN_CONTEXT_DEFAULT_LOADER,
 });
 
