@@ -2,7 +2,7 @@
  * The command `holdfast` as a user has it, and other programs, started by a test.
  *
  * Whatever a test starts carries the test's private runtime directory in its environment, however far it detaches
- * itself. That tells its processes from everyone else's: they are found by it, and ended by it after the test.
+ * itself; where it needs another one, in HOLDFAST_TEST. That tells its processes from everyone else's: they are found by it, and ended by it after the test.
  */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
@@ -127,10 +127,11 @@ export function call(args: readonly string[], options: StartOptions = {}): Promi
 
 /** Every process that carries this test's runtime directory, but the test itself; zombies have no environment any more. */
 export function leftProcesses(): number[] {
-  const mark = `HOLDFAST_RUNTIME_DIR=${process.env['HOLDFAST_RUNTIME_DIR']}`;
+  const folder = process.env['HOLDFAST_RUNTIME_DIR'];
+  const marks = [`HOLDFAST_RUNTIME_DIR=${folder}`, `HOLDFAST_TEST=${folder}`];
   return readdirSync('/proc')
     .map(Number)
-    .filter((pid) => pid > 0 && pid !== process.pid && environmentOf(pid).includes(mark));
+    .filter((pid) => pid > 0 && pid !== process.pid && environmentOf(pid).some((one) => marks.includes(one)));
 }
 
 export function environmentOf(pid: number): string[] {
