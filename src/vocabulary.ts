@@ -181,6 +181,8 @@ export interface LeaseDescription {
 /** A guest, or a plain command, as the input describes it. */
 export interface GuestDescription {
   readonly owner: OwnerDescription;
+  /** Other domains whose disks are among `disks`: they must not run meanwhile either. */
+  readonly otherDomains?: readonly OwnerDescription[];
   readonly disks: readonly DiskDescription[];
   readonly leases: readonly LeaseDescription[];
   readonly onLockFailure?: LossAction;

@@ -50,11 +50,13 @@ const input: readonly OptionEntry[] = [
   {
     name: 'xml',
     value: 'FILE',
+    repeat: true,
     help: "The guest's domain XML, as virsh dumpxml prints it; - is stdin.",
   },
   {
     name: 'domain',
     value: 'NAME|UUID',
+    repeat: true,
     help: 'A guest that libvirt knows: asks virsh for its XML.',
   },
   {

@@ -25,12 +25,12 @@ function driverList(text: string): string[] {
 
 /** What to lock. Throws USAGE if that is nothing. */
 export function guestFrom(options: OptionValues, command: string | undefined): GuestParts {
-  const file = options.text('xml');
-  const domain = options.text('domain');
+  const files = options.list('xml');
+  const domains = options.list('domain');
   const connect = options.text('connect');
   const disks = options.list('disk');
   const leases = options.list('lease');
-  if (file === undefined && domain === undefined && disks.length + leases.length === 0) {
+  if (files.length + domains.length + disks.length + leases.length === 0) {
     throw new HoldfastError('USAGE', 'there is nothing to lock', {
       remedy: 'Give --xml FILE, --domain NAME, --disk PATH or --lease LOCKSPACE:KEY.',
     });
@@ -39,10 +39,8 @@ export function guestFrom(options: OptionValues, command: string | undefined): G
   return {
     disks,
     leases,
-    ...(file === undefined ? {} : { file }),
-    ...(domain === undefined
-      ? {}
-      : { domain: { name: domain, ...(connect === undefined ? {} : { connect }) } }),
+    file: files,
+    domain: domains.map((domain) => ({ name: domain, ...(connect === undefined ? {} : { connect }) })),
     ...(connect === undefined ? {} : { connect }),
     ...(name === undefined ? {} : { name }),
   };

@@ -8,7 +8,7 @@ import {
 } from '../vocabulary.js';
 
 export interface InputParts {
-  /** At most one: a hold has one owner. */
+  /** The first is the owner. */
   readonly xml?: readonly GuestDescription[];
   readonly disks?: readonly DiskDescription[];
   readonly leases?: readonly LeaseDescription[];
@@ -17,24 +17,20 @@ export interface InputParts {
 }
 
 /**
- * Makes one guest of all that was given. A domain is the owner; without one the owner is a command with an
+ * Makes one guest of all that was given. The first domain is the owner; without one the owner is a command with an
  * uuid made up at random.
- * @throws HoldfastError USAGE: two domains, or nothing at all
+ * @throws HoldfastError USAGE: one domain twice, or nothing at all
  */
 export function combineGuests(parts: InputParts): GuestDescription {
   const { xml = [], disks = [], leases = [], name = unnamedCommand } = parts;
-  if (xml.length > 1) {
-    const names = xml.map(({ owner }) => owner.name).join(', ');
-    throw new HoldfastError('USAGE', `more than one domain was given: ${names}`, {
-      remedy: 'Give one domain; further disks and leases can be added with --disk and --lease.',
-    });
-  }
-  const [domain] = xml;
+  const [domain, ...others] = xml;
   if (domain !== undefined) {
+    requireDifferent(xml);
     return {
       ...domain,
-      disks: [...domain.disks, ...disks],
-      leases: [...domain.leases, ...leases],
+      ...(others.length === 0 ? {} : { otherDomains: others.map(({ owner }) => owner) }),
+      disks: [...xml.flatMap((guest) => guest.disks), ...disks],
+      leases: [...xml.flatMap((guest) => guest.leases), ...leases],
     };
   }
   if (disks.length === 0 && leases.length === 0) {
@@ -43,4 +39,21 @@ export function combineGuests(parts: InputParts): GuestDescription {
     });
   }
   return { owner: { kind: 'command', name, uuid: randomUuid() }, disks, leases };
+}
+
+function requireDifferent(guests: readonly GuestDescription[]): void {
+  const names = new Map<string, string>();
+  for (const { owner } of guests) {
+    const before = names.get(owner.uuid);
+    if (before !== undefined) {
+      throw new HoldfastError(
+        'USAGE',
+        `one domain was given twice: ${before} and ${owner.name} have the uuid ${owner.uuid}`,
+        {
+          remedy: 'Give each domain once, or each its own uuid.',
+        },
+      );
+    }
+    names.set(owner.uuid, owner.name);
+  }
 }

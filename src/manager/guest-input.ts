@@ -25,13 +25,13 @@ export interface DiskInput {
 
 /** Any of these, together. */
 export interface GuestParts {
-  /** A domain's XML. */
-  readonly xml?: string;
+  /** A domain's XML, or several domains': the first is the owner. */
+  readonly xml?: string | readonly string[];
   /** The file that `xml` came from, for messages. */
   readonly xmlFile?: string;
-  /** A file with a domain's XML; `-` is standard input. */
-  readonly file?: string;
-  readonly domain?: LibvirtDomain;
+  /** A file with a domain's XML, or several; `-` is standard input. */
+  readonly file?: string | readonly string[];
+  readonly domain?: LibvirtDomain | readonly LibvirtDomain[];
   /** Which libvirt resolves the volumes of `xml`; default: that of `domain`, else libvirt's own default. */
   readonly connect?: string;
   /** A string is `PATH[:exclusive|shared|read|peek]`, as for `--disk`. */
@@ -55,7 +55,8 @@ const isDomain = (input: LibvirtDomain | GuestParts): input is LibvirtDomain =>
 export async function describeGuest(input: GuestInput, signal?: AbortSignal): Promise<GuestDescription> {
   if (typeof input === 'string') return describeGuest({ xml: input }, signal);
   if (isDomain(input)) return describeGuest({ domain: input }, signal);
-  const { disks = [], leases = [], name, owner, connect = input.domain?.connect } = input;
+  const { disks = [], leases = [], name, owner } = input;
+  const connect = input.connect ?? list(input.domain)[0]?.connect;
   const asking = signal === undefined ? {} : { signal };
   const guests = await readDomains(input, asking);
   if (guests.length + disks.length + leases.length === 0) {
@@ -79,15 +80,20 @@ async function readDomains(
   { xml, xmlFile, file, domain }: GuestParts,
   asking: { readonly signal?: AbortSignal },
 ): Promise<readonly GuestDescription[]> {
-  if (xml === undefined && file === undefined && domain === undefined) return [];
+  if (list(xml).length + list(file).length + list(domain).length === 0) return [];
   const { readDomainXml, readDomainXmlFile, dumpDomain } = await import('../input/read-input.js');
   const guests: GuestDescription[] = [];
-  if (xml !== undefined) guests.push(readDomainXml(xml, xmlFile === undefined ? {} : { file: xmlFile }));
-  if (file !== undefined) guests.push(await readDomainXmlFile(file));
-  if (domain !== undefined) {
-    guests.push(readDomainXml(await dumpDomain(domain, asking), { file: `domain ${domain.name}` }));
+  for (const text of list(xml))
+    guests.push(readDomainXml(text, xmlFile === undefined ? {} : { file: xmlFile }));
+  for (const path of list(file)) guests.push(await readDomainXmlFile(path));
+  for (const one of list(domain)) {
+    guests.push(readDomainXml(await dumpDomain(one, asking), { file: `domain ${one.name}` }));
   }
   return guests;
+}
+
+function list<Item extends string | object>(given: Item | readonly Item[] | undefined): readonly Item[] {
+  return given === undefined ? [] : Array.isArray(given) ? (given as readonly Item[]) : [given as Item];
 }
 
 function describeDisk(disk: string | DiskInput): DiskDescription {

@@ -80,12 +80,12 @@ function recordedHolder(
     seen.find((holder) => holder.pid === pid) ?? (pid === undefined ? undefined : describedHolder(pid));
   const mode = requests.find((request) => request.resource.identity === resource.identity)?.mode;
   const others = pids.filter((other) => other !== pid);
-  // The process that took the hold became the command, or stays beside it: either way it is known by the name of its owner.
+  // The process that took the hold became the command, or stays beside it: either way the command is what users know.
   const own = pid === owner.pid || pid === undefined;
-  const program = !own ? undefined : owner.kind === 'command' ? owner.name : basename(command?.[0] ?? '');
+  const program = own && command?.[0] !== undefined ? basename(command[0]) : undefined;
   return {
     ...process,
-    ...(program === undefined || program === '' ? {} : { program }),
+    ...(program === undefined ? {} : { program }),
     ...nameOf(owner, program ?? process?.program),
     ...(pid === undefined ? {} : { pid }),
     host: 'this host',

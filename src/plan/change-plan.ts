@@ -7,7 +7,10 @@ import { mergeRequests } from './merge-requests.js';
  * plan. `added` has the same owner.
  */
 export function joinPlans(before: Plan, added: Plan): Plan {
-  const items = [...before.items, ...added.items.filter(({ role }) => role !== 'domain')];
+  const known = new Set(before.items.map(({ resource }) => resource?.identity));
+  const isNew = ({ role, resource }: PlanItem): boolean =>
+    role !== 'domain' || !known.has(resource?.identity);
+  const items = [...before.items, ...added.items.filter(isNew)];
   return {
     ...before,
     ...mergeRequests(items),

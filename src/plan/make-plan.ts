@@ -68,8 +68,9 @@ function planLease(lease: LeaseDescription, planner: Planner): PlanItem {
 export async function makePlan(guest: GuestDescription, options: PlanOptions = {}): Promise<Plan> {
   const planner = new Planner(readSurroundings(options), options);
   const items: PlanItem[] = [];
-  if (guest.owner.kind === 'domain') {
-    const resource = planner.identities.domainResource(guest.owner);
+  for (const domain of [guest.owner, ...(guest.otherDomains ?? [])]) {
+    if (domain.kind !== 'domain') continue;
+    const resource = planner.identities.domainResource(domain);
     items.push({ role: 'domain', label: resource.label, verdict: 'lock', mode: 'exclusive', resource });
   }
   for (const disk of guest.disks) items.push(...(await planDisk(disk, planner)));

@@ -34,8 +34,8 @@ export function findCommand(command: string, path: string = process.env['PATH'] 
       if (statSync(candidate).isFile()) return candidate;
       denied = new Error(`${candidate} is not a file`);
     } catch (error) {
-      const { code } = error as NodeJS.ErrnoException;
-      if (code !== 'ENOENT' && code !== 'ENOTDIR') denied = error;
+      // A folder of PATH that may not be searched is passed over, as shells do; a file that is there is not.
+      if (command.includes('/') ? !isMissing(error) : isThere(candidate)) denied = error;
     }
   }
   if (command === '' || denied === undefined) {
@@ -44,6 +44,19 @@ export function findCommand(command: string, path: string = process.env['PATH'] 
   throw new HoldfastError('COMMAND_NOT_EXECUTABLE', `${command}: cannot be executed: ${causeText(denied)}`, {
     cause: denied,
   });
+}
+
+function isMissing(error: unknown): boolean {
+  const { code } = error as NodeJS.ErrnoException;
+  return code === 'ENOENT' || code === 'ENOTDIR';
+}
+
+function isThere(path: string): boolean {
+  try {
+    return statSync(path).isFile();
+  } catch {
+    return false;
+  }
 }
 
 /**

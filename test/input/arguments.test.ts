@@ -136,8 +136,24 @@ describe('all together', () => {
     assert.equal(combineGuests({ leases }).owner.name, 'command');
   });
 
-  test('two domains, or nothing, is a mistake', () => {
-    assert.match(thrown('USAGE', () => combineGuests({ xml: [domain, domain] })).message, /g, g/);
+  test('of several domains the first is the owner, and the others must not run either', () => {
+    const other = readDomainXml(
+      "<domain><name>h</name><devices><disk><source file='/z'/></disk></devices></domain>",
+    );
+    const guest = combineGuests({ xml: [domain, other], disks });
+    assert.equal(guest.owner, domain.owner);
+    assert.deepEqual(guest.otherDomains, [other.owner]);
+    assert.deepEqual(
+      guest.disks.map(({ label }) => label),
+      ['/a', '/z', '/b', '/c'],
+    );
+  });
+
+  test('one domain twice, or nothing, is a mistake', () => {
+    assert.match(
+      thrown('USAGE', () => combineGuests({ xml: [domain, domain] })).message,
+      /given twice: g and g/,
+    );
     thrown('USAGE', () => combineGuests({}));
     thrown('USAGE', () => combineGuests({ xml: [], disks: [], leases: [], name: 'x' }));
   });

@@ -526,3 +526,21 @@ test('a record that cannot be written gives the locks back, and says where', asy
   await using manager = openManager({ configuration: false });
   await (await manager.lock({ disks: [join(folder, 'record.img')] })).release();
 });
+
+test('two guests in one hold: the disks of both, and neither runs meanwhile', async () => {
+  await using manager = openManager({ configuration: false });
+  const [a, b] = [disk('two-a.img'), disk('two-b.img')];
+  const one = xmlOf(xmlDisk(a, 'vda'));
+  const two = one.replace('multi', 'other').replace('21111111', '31111111').replace(a, b);
+  const hold = await manager.lock({ xml: [one, two] });
+  assert.equal(hold.owner.name, 'multi');
+  assert.deepEqual(
+    hold.requests.map(({ resource }) => resource.label).toSorted(),
+    [a, b, 'multi', 'other'].toSorted(),
+  );
+  await assert.rejects(
+    manager.lock(two),
+    (error) => isHoldfastError(error, 'IN_USE') && /"other" is running/.test(error.message),
+  );
+  await hold.release();
+});
