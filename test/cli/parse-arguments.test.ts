@@ -78,7 +78,7 @@ test('durations, exit statuses and choices are checked', () => {
 });
 
 test('what cannot be repeated is refused, not overridden', () => {
-  assert.match(usageOf('plan', '--driver', 'a', '--driver', 'b').message, /--xml is given twice/);
+  assert.match(usageOf('plan', '--driver', 'a', '--driver', 'b').message, /--driver is given twice/);
   assert.equal(parseArguments(['plan', '--json', '--json'])?.options.has('json'), true);
 });
 
