@@ -19,7 +19,7 @@ export type Attempt<Result> = (explain: boolean) => Promise<Result>;
 
 /**
  * Runs `attempt` until it does not fail with a refusal. `explain` says whether a refusal should name the holders:
- * that is dear, and only the first, one a second and the last are shown to anybody. `worthAsking` ends early what
+ * that is dear, and only the last, and for `onWait` the first and one a second, are shown to anybody. `worthAsking` ends early what
  * would else be a fixed pause.
  * Throws the refusal (nobody waits), `TIMEOUT`, `ABORTED`, or what else the attempt throws.
  */
@@ -36,7 +36,7 @@ export async function waitFor<Result>(
   for (;;) {
     const waitedMs = monotonicMs() - start;
     const last = waitedMs >= waitMs;
-    const explain = last || waitedMs - reported >= reportMs;
+    const explain = last || (onWait !== undefined && waitedMs - reported >= reportMs);
     try {
       return await attempt(explain);
     } catch (error) {

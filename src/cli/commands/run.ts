@@ -8,6 +8,7 @@ import {
   type Hold,
   type LossAction,
   type Manager,
+  type Waiting,
 } from '../../index.js';
 import { printable } from '../../printable.js';
 import { guestFrom, lockOptionsFrom, managerFrom } from '../manager-from-options.js';
@@ -46,12 +47,13 @@ async function lock(
   options: OptionValues,
   command: readonly [string, ...string[]],
 ): Promise<Hold> {
-  const line = waitingLine(options.has('quiet') || options.has('json'));
+  const silent = options.has('quiet') || options.has('json');
+  const line = waitingLine(silent);
   try {
     return await manager.lock(guestFrom(options, basename(command[0])), {
       ...lockOptionsFrom(options),
       command,
-      onWait: (waiting) => line.show(waiting),
+      ...(silent ? {} : { onWait: (waiting: Waiting) => line.show(waiting) }),
     });
   } finally {
     line.end();
