@@ -47,6 +47,8 @@ async function buildCommand() {
     { input: { program: 'src/cli/main.ts' }, external: ['koffi'], plugins: [fastBuiltins] },
     { dir: folder, format: 'cjs', entryFileNames: '[name].js', codeSplitting: false, comments: false },
   );
+  // Compiled code has no importer: whatever is loaded late has to be in the file, or required.
+  if (/\bimport\(/.test(readFileSync(program, 'utf8'))) throw new Error('program.js has a dynamic import');
   const wrapped = `(function (exports, require, module, __filename, __dirname) { ${readFileSync(program, 'utf8')}\n})`;
   writeFileSync(program, asciiOnly(wrapped));
   const parts = ['launcher.sh', 'loader.cjs'].map((name) =>

@@ -2,7 +2,7 @@
 // program.js is not left to require(): this way V8 takes along the code that was compiled at build time, which saves
 // 10 ms of each start. Where it does not fit (another V8, other flags), V8 says so itself and compiles as usual.
 const { readFileSync } = require('node:fs');
-const { constants, Script } = require('node:vm');
+const { Script } = require('node:vm');
 
 const filename = `${__dirname}/program.js`;
 let cachedData;
@@ -14,6 +14,5 @@ try {
 const script = new Script(readFileSync(filename, 'latin1'), {
   filename,
   cachedData,
-  importModuleDynamically: constants.USE_MAIN_CONTEXT_DEFAULT_LOADER,
 });
 script.runInThisContext()(exports, require, module, filename, __dirname);

@@ -6,7 +6,7 @@
 const { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } = require('node:fs');
 const { tmpdir } = require('node:os');
 const { dirname, join } = require('node:path');
-const { constants, Script } = require('node:vm');
+const { Script } = require('node:vm');
 
 const filename = process.argv[2];
 const folder = mkdtempSync(join(tmpdir(), 'holdfast-cache-'));
@@ -29,7 +29,6 @@ Object.assign(process.env, { HOLDFAST_RUNTIME_DIR: join(folder, 'holds'), XDG_CO
 // As in loader.cjs, but for the name, which V8 does not compare: where this was built is nobody's concern.
 const script = new Script(readFileSync(filename, 'latin1'), {
   filename: 'program.js',
-  importModuleDynamically: constants.USE_MAIN_CONTEXT_DEFAULT_LOADER,
 });
 
 const exit = process.exit.bind(process);

@@ -1,4 +1,5 @@
 /** Asks libvirt, through its own command: no library of libvirt's is linked. */
+import { execFile } from 'node:child_process';
 import { HoldfastError } from '../errors.js';
 import { xmlBytesMax } from './xml-tree.js';
 
@@ -31,7 +32,6 @@ export async function runVirsh(
   args: readonly string[],
   options: AskOptions = {},
 ): Promise<string> {
-  const { execFile } = await import('node:child_process');
   const { connect } = connection;
   const all = connect === undefined ? args : ['-c', connect, ...args];
   return new Promise((resolve, reject) => {

@@ -1,4 +1,5 @@
 /** Asks `qemu-img` what an image of a format other than qcow2 needs of other files. */
+import { execFile } from 'node:child_process';
 import { causeText } from '../errors.js';
 import { readBackingName, type BackingName } from './backing-name.js';
 import type { Below } from './below-image.js';
@@ -17,7 +18,6 @@ interface ImageInfo {
 }
 
 async function run(program: string, args: readonly string[]): Promise<string> {
-  const { execFile } = await import('node:child_process');
   return new Promise((resolve, reject) => {
     const options = {
       timeout: answerMs,
