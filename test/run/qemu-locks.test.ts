@@ -4,13 +4,14 @@
  */
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
-import { after, before, describe, test } from 'node:test';
-import { call, commandFolder, holdfast, start, type Running } from '../beds/command.js';
+import { afterEach, before, describe, test } from 'node:test';
+import { call, commandFolder, endLeftProcesses, holdfast, start, type Running } from '../beds/command.js';
 import { lockedBytes, lockOn } from '../beds/observed-lock.js';
 import { end, qcow2Disk, qemuCommand, rawDisk, startQemu, untilUp, type QemuDrive } from '../beds/qemu.js';
 import { lacks } from '../needs.js';
 
 const folder = commandFolder();
+afterEach(endLeftProcesses);
 
 type Kind = Omit<QemuDrive, 'path' | 'format'>;
 
@@ -90,7 +91,6 @@ describe('QEMU and --qemu-lock', { skip: lacks('qemu', 'qemu-img') }, () => {
     const qemus: readonly Kind[] = [...Object.values(holders)];
     let running: Running | undefined;
     before(() => rawDisk(path));
-    after(async () => running && (await end(running)));
 
     const hold = async (mode: string, qemuLock: string): Promise<void> => {
       const command = ['sh', '-c', 'echo started; exec sleep 1000'];

@@ -3,13 +3,14 @@ import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { describe, test } from 'node:test';
-import { call, commandFolder, holdfast, start, type Running } from '../beds/command.js';
+import { afterEach, describe, test } from 'node:test';
+import { call, commandFolder, endLeftProcesses, holdfast, start, type Running } from '../beds/command.js';
 import { lockOn, untilFree } from '../beds/observed-lock.js';
 import { domainXml, end, qcow2Disk, qemuCommand, rawDisk, startQemu, untilUp } from '../beds/qemu.js';
 import { lacks } from '../needs.js';
 
 const folder = commandFolder();
+afterEach(endLeftProcesses);
 
 function domainFile(name: string, path: string, format: 'raw' | 'qcow2', uuid?: string): string {
   const file = join(folder, `${name}.xml`);
