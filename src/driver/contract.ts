@@ -5,6 +5,7 @@
  * do it is whether the function is there (`driver.offer !== undefined`), as `dlsym` would say. There is no
  * version and no negotiation: functions are added, never changed.
  */
+import type { HoldfastError } from '../errors.js';
 import type { Holder, LockRequest, Loss, Mode, Owner, Resource } from '../vocabulary.js';
 
 /** What a driver says of itself. */
@@ -103,6 +104,8 @@ export interface ProbeResult {
   readonly identity: string;
   readonly free: boolean;
   readonly holders: readonly Holder[];
+  /** Why not, where nobody is in the way: what `acquire` would throw. */
+  readonly error?: HoldfastError;
 }
 
 /** Settings of one driver: the table `[driver.NAME]` of the configuration, and what the command line adds. */

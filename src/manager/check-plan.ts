@@ -1,4 +1,5 @@
 /** Would a plan be granted now? Looks, and takes nothing. */
+import type { HoldfastError } from '../errors.js';
 import type { ErrorCode, Holder, LockRequest, Plan } from '../vocabulary.js';
 import type { Assignment, DriverChain } from './driver-chain.js';
 import { conflictingHolders } from './explain-refusal.js';
@@ -76,10 +77,12 @@ async function stateOf(
     };
   }
   const inTheWay: Holder[] = [];
+  let error: HoldfastError | undefined;
   for (const { driver, requests } of shares) {
     const own = requests.find(({ resource }) => resource.identity === identity);
     if (own === undefined) continue;
     const probed = driver.probe === undefined ? undefined : (await driver.probe([own]))[0];
+    error ??= probed?.error;
     inTheWay.push(
       ...(probed === undefined ? await conflictingHolders(driver, own) : probed.free ? [] : probed.holders),
     );
@@ -91,6 +94,10 @@ async function stateOf(
       code: 'IN_USE',
       holders: await holdersOf(request.resource, inTheWay, records),
     };
+  }
+  if (error !== undefined) {
+    const { code, message, remedy } = error;
+    return { identity, free: false, code, reason: message, remedy, holders: [] };
   }
   if (unlocked === undefined) return { identity, free: true, holders: [] };
   return {

@@ -1,6 +1,6 @@
 /**
  * The configuration: /etc/holdfast/holdfast.toml, then the user's, whose keys win; or the one file that was named.
- * docs/cli.md lists the keys. Nothing is guessed: a wrong key or value is an error that names its line and column.
+ * docs/configuration.md lists the keys. Nothing is guessed: a wrong key or value is an error that names its line and column.
  */
 import { statSync } from 'node:fs';
 import { readFile, stat } from 'node:fs/promises';
@@ -127,14 +127,14 @@ async function readTrusted(path: string, required: boolean): Promise<string | un
     if (!required && statSync(path, { throwIfNoEntry: false }) === undefined) return undefined;
     const real = await safeRealPath(path);
     const stats = await stat(real);
-    if (!stats.isFile()) throw new HoldfastError('CONFIG', `${path} is not a regular file`);
-    if (stats.size > fileBytesMax) throw new HoldfastError('CONFIG', `${path} is larger than 1 MiB`);
+    if (!stats.isFile()) throw notConfiguration(`${path} is not a regular file`);
+    if (stats.size > fileBytesMax) throw notConfiguration(`${path} is larger than 1 MiB`);
     return await readFile(real, 'utf8');
   } catch (cause) {
     if (isHoldfastError(cause, 'CONFIG')) throw cause;
     if (isHoldfastError(cause)) {
-      throw new HoldfastError('CONFIG', `${path} is not read, because others could change it`, {
-        cause,
+      const changeable = cause.resource === undefined || cause.resource === path ? 'it' : cause.resource;
+      throw new HoldfastError('CONFIG', `${path} is refused: others could change ${changeable}`, {
         remedy: cause.remedy,
       });
     }
@@ -143,6 +143,10 @@ async function readTrusted(path: string, required: boolean): Promise<string | un
       remedy: 'Check the path and its permissions.',
     });
   }
+}
+
+function notConfiguration(message: string): HoldfastError {
+  return new HoldfastError('CONFIG', message, { remedy: 'Name a configuration file.' });
 }
 
 async function readInto(into: Reading, text: string, path: string): Promise<void> {
@@ -161,7 +165,7 @@ async function readInto(into: Reading, text: string, path: string): Promise<void
     if (entry === undefined) {
       const near = nearestWord(key, configurationKeys);
       const hint =
-        near === undefined ? `the keys are ${configurationKeys.join(', ')}` : `did you mean ${near}?`;
+        near === undefined ? `The keys are ${configurationKeys.join(', ')}.` : `Did you mean ${near}?`;
       throw wrong(path, tomlPlace(text, [key], 'key'), `unknown key ${key}`, hint);
     }
     if (!entry.read(into, value)) {
@@ -182,12 +186,12 @@ function wrong(
   path: string,
   at: { line: number; column: number },
   what: string,
-  remedy?: string,
+  remedy = `Mend line ${at.line} of the file.`,
 ): HoldfastError {
   const place = { file: path, line: at.line, column: at.column };
   return new HoldfastError('CONFIG', `${path}:${at.line}:${at.column}: ${what}`, {
     place,
-    ...(remedy === undefined ? {} : { remedy }),
+    remedy,
   });
 }
 

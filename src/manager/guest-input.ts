@@ -54,8 +54,12 @@ const isDomain = (input: LibvirtDomain | GuestParts): input is LibvirtDomain =>
 /** The description of a guest. Throws what `input/` throws, and `USAGE` if there is nothing in it. */
 export async function describeGuest(input: GuestInput, signal?: AbortSignal): Promise<GuestDescription> {
   if (typeof input === 'string') return describeGuest({ xml: input }, signal);
+  if (typeof input !== 'object' || input === null)
+    throw wrongInput('what to lock must be XML, { connect, name } or an object of parts');
   if (isDomain(input)) return describeGuest({ domain: input }, signal);
   const { disks = [], leases = [], name, owner } = input;
+  if (!Array.isArray(disks)) throw wrongInput('disks must be a list of paths or { path, mode, format }');
+  if (!Array.isArray(leases)) throw wrongInput('leases must be a list');
   const connect = input.connect ?? list(input.domain)[0]?.connect;
   const asking = signal === undefined ? {} : { signal };
   const guests = await readDomains(input, asking);
@@ -98,7 +102,18 @@ function list<Item extends string | object>(given: Item | readonly Item[] | unde
 
 function describeDisk(disk: string | DiskInput): DiskDescription {
   if (typeof disk === 'string') return parseDiskArgument(disk);
+  if (typeof disk?.path !== 'string') throw wrongInput('a disk must be a path, or an object with a path');
   const { path, mode = 'exclusive', format } = disk;
+  if (!askedModes.includes(mode)) {
+    throw wrongInput(`the mode of ${path} must be one of ${askedModes.join(', ')}, but is ${mode}`);
+  }
   // Through the one reader of disk arguments; a mode is always written, so a colon in the path is no danger.
   return parseDiskArgument(`${path}:${mode}${format === undefined ? '' : `:format=${format}`}`);
+}
+
+const askedModes: readonly AskedMode[] = ['exclusive', 'shared', 'read', 'peek'];
+
+/** For callers without types. */
+function wrongInput(message: string): HoldfastError {
+  return new HoldfastError('USAGE', message, { remedy: 'See docs/library.md.' });
 }

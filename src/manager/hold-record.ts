@@ -20,6 +20,7 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { testLock, tryLock } from '../system/ofd-lock.js';
+import { causeText, HoldfastError } from '../errors.js';
 import { inodeOf } from '../system/inode.js';
 import { pauseThread } from '../system/clock.js';
 import { randomHex } from '../system/random.js';
@@ -148,12 +149,7 @@ export function leaveRecord({ fd, path }: WrittenRecord, shared: boolean): void 
 
 /** All records that some process keeps alive; dead ones are removed and given to `died`. */
 export function readLiveRecords(directory: string, died?: (record: HoldRecord) => void): LiveRecord[] {
-  let names: string[];
-  try {
-    names = readdirSync(directory);
-  } catch {
-    return []; // Nobody ever held anything here.
-  }
+  const names = namesIn(directory);
   return names.flatMap((name) => {
     const path = join(directory, name);
     const live = name.endsWith(suffix) ? readIfLive(path) : undefined;
@@ -169,15 +165,27 @@ export function readLiveRecords(directory: string, died?: (record: HoldRecord) =
  * its record behind; whoever starts the next ones looks at more than that one left, so they never pile up.
  */
 export function removeSomeDead(directory: string): HoldRecord[] {
-  let names: string[];
-  try {
-    names = readdirSync(directory);
-  } catch {
-    return [];
-  }
+  const names = namesIn(directory);
   const first = Math.floor(Math.random() * names.length);
   const some = [...names.slice(first), ...names.slice(0, first)].slice(0, someRecords);
   return some.flatMap((name) => removeIfDead(join(directory, name)) ?? []);
+}
+
+/** Nothing, if nobody ever held anything here. Throws `NOT_PERMITTED`: what is not seen must not be taken for free. */
+function namesIn(directory: string): string[] {
+  try {
+    return readdirSync(directory);
+  } catch (cause) {
+    if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return [];
+    throw new HoldfastError(
+      'NOT_PERMITTED',
+      `the records in ${directory} cannot be read: ${causeText(cause)}`,
+      {
+        cause,
+        remedy: 'Run as the user whose holds they are, or name another directory with HOLDFAST_RUNTIME_DIR.',
+      },
+    );
+  }
 }
 
 function readIfLive(path: string): LiveRecord | undefined {

@@ -1,11 +1,26 @@
 /** What a caller can say about one acquire. */
-import type { HoldfastError } from '../errors.js';
+import { HoldfastError } from '../errors.js';
 
 /** Someone is in the way, and the caller waits. */
 export interface Waiting {
   /** The refusal, with the holders. */
   readonly refusal: HoldfastError;
   readonly waitedMs: number;
+}
+
+/**
+ * Throws `USAGE` for a caller without types: a time that is none would be waited for ever.
+ */
+export function requireLockOptions({ wait }: LockOptions): void {
+  if (wait === undefined || typeof wait === 'boolean') return;
+  if (typeof wait === 'number' && wait >= 0) return;
+  throw new HoldfastError(
+    'USAGE',
+    `wait must be a number of milliseconds, true or false, but is ${String(wait)}`,
+    {
+      remedy: 'Write 30_000 for half a minute.',
+    },
+  );
 }
 
 export interface LockOptions {

@@ -31,7 +31,7 @@ import {
   type WrittenRecord,
 } from './hold-record.js';
 import { listHolds, type ListedHold } from './list-holds.js';
-import type { LockOptions } from './lock-options.js';
+import { requireLockOptions, type LockOptions } from './lock-options.js';
 import { ownerHere } from './owner.js';
 import { RecordDrivers } from './record-drivers.js';
 import { waitFor } from './wait-for.js';
@@ -81,6 +81,11 @@ export class Manager {
     const selection = this.#options.driver ?? (await this.configuration()).drivers ?? ['fcntl'];
     const list = typeof selection === 'string' || 'about' in selection ? [selection] : selection;
     if (list.length === 0) throw new HoldfastError('USAGE', 'the list of drivers is empty');
+    const names = list.map((one) => (typeof one === 'string' ? one : one.about.name));
+    const twice = names.find((name, index) => names.indexOf(name) !== index);
+    if (twice !== undefined) {
+      throw new HoldfastError('USAGE', `the driver ${twice} is chosen twice; it would stand in its own way`);
+    }
     return new DriverChain(list, await this.#settings(), this.#places());
   }
 
@@ -132,6 +137,7 @@ export class Manager {
    */
   async lock(input: GuestInput, options: LockOptions = {}): Promise<Hold> {
     this.#requireOpen();
+    requireLockOptions(options);
     const guest = await describeGuest(input, options.signal);
     // A command may take its locks along and leave its record behind; this process's own holds do not.
     if (options.command !== undefined) await this.#tidy(removeSomeDead(this.#holdsDirectory));

@@ -68,12 +68,13 @@ test('a wrong key names line and column and the nearest key', async () => {
   const error = await errorOf('# mine\n\n  driverz = ["fcntl"]\n');
   assert.equal(error.message, `${join(folder, 'holdfast.toml')}:3:3: unknown key driverz`);
   assert.deepEqual(error.place, { file: join(folder, 'holdfast.toml'), line: 3, column: 3 });
-  assert.equal(error.remedy, 'did you mean drivers?');
+  assert.equal(error.remedy, 'Did you mean drivers?');
 });
 
 test('a wrong value names its line and column and what it has to be', async () => {
   const error = await errorOf('wait = "30s"\non_lost   =  "explode"\n');
   assert.match(error.message, /:2:14: on_lost has to be one of poweroff, restart, pause, ignore$/);
+  assert.equal(error.remedy, 'Mend line 2 of the file.');
 });
 
 test('wrong values inside tables are placed', async () => {
@@ -93,7 +94,7 @@ test('a file that others can write is refused', async () => {
   const file = fileWith('wait = true', 0o666);
   await assert.rejects(readConfiguration({ file }), (error: HoldfastError) => {
     assert.equal(error.code, 'CONFIG');
-    assert.match(error.message, /others could change it/);
+    assert.match(error.message, /is refused: others could change it$/);
     assert.match(error.remedy, /chmod go-w/);
     return true;
   });
@@ -103,7 +104,10 @@ test('a file in a folder that others can write is refused', async () => {
   const file = fileWith('wait = true');
   chmodSync(folder, 0o777);
   try {
-    await assert.rejects(readConfiguration({ file }), /others could change it/);
+    await assert.rejects(readConfiguration({ file }), {
+      message: `${file} is refused: others could change ${folder}`,
+      remedy: `Run: chmod go-w ${folder}`,
+    });
   } finally {
     chmodSync(folder, 0o700);
   }
@@ -111,7 +115,10 @@ test('a file in a folder that others can write is refused', async () => {
 
 test('a named file has to exist, be a file and be small', async () => {
   await assert.rejects(readConfiguration({ file: join(folder, 'none.toml') }), /cannot be read/);
-  await assert.rejects(readConfiguration({ file: folder }), /not a regular file/);
+  await assert.rejects(readConfiguration({ file: folder }), {
+    message: `${folder} is not a regular file`,
+    remedy: 'Name a configuration file.',
+  });
   await assert.rejects(readConfiguration({ file: fileWith('#'.repeat(1024 * 1024 + 1)) }), /larger than/);
   await readConfiguration({ file: fileWith('#'.repeat(1024 * 1024)) });
 });

@@ -1,7 +1,15 @@
 /** The manager's own part: planning again, refusals, waiting, endings. */
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { mkdirSync, readdirSync, renameSync, symlinkSync, unlinkSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  renameSync,
+  symlinkSync,
+  unlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { defineDriver, type Driver, type DriverFactory } from '../../src/driver/contract.js';
@@ -543,4 +551,43 @@ test('two guests in one hold: the disks of both, and neither runs meanwhile', as
     (error) => isHoldfastError(error, 'IN_USE') && /"other" is running/.test(error.message),
   );
   await hold.release();
+});
+
+test('arguments that types would refuse are usage errors, not waits for ever', async () => {
+  await using manager = openManager({ configuration: false });
+  const path = disk('args.img');
+  const wrong = (call: () => Promise<unknown>): Promise<void> =>
+    assert.rejects(call, (error) => isHoldfastError(error, 'USAGE'));
+  for (const wait of [Number.NaN, -1, '30s' as unknown as number])
+    await wrong(() => manager.lock({ disks: [path] }, { wait }));
+  await wrong(() => manager.lock(undefined as unknown as string));
+  await wrong(() => manager.lock({ disks: path as unknown as string[] }));
+  await wrong(() => manager.lock({ disks: [{ path, mode: 'write' as 'read' }] }));
+  await wrong(() =>
+    openManager({ configuration: false, driver: ['fcntl', 'fcntl'] }).lock({ disks: [path] }),
+  );
+});
+
+test('a lease is one lease, with its path and without', async () => {
+  await using manager = openManager({ configuration: false });
+  const kept = join(folder, 'leases');
+  const hold = await manager.lock({ leases: [`space:key:${kept}`] });
+  assert.ok(existsSync(join(kept, 'space', 'key')));
+  await assert.rejects(manager.lock({ leases: ['space:key'] }), (error) => isHoldfastError(error, 'IN_USE'));
+  await hold.release();
+  await (await manager.lock({ leases: ['space:key'] })).release();
+});
+
+test('records that cannot be read are not taken for none', async () => {
+  const before = process.env['HOLDFAST_RUNTIME_DIR'];
+  process.env['HOLDFAST_RUNTIME_DIR'] = disk('no folder');
+  try {
+    await using manager = openManager({ configuration: false });
+    await assert.rejects(
+      manager.holds(),
+      (error) => isHoldfastError(error, 'NOT_PERMITTED') && /ENOTDIR/.test(error.message),
+    );
+  } finally {
+    process.env['HOLDFAST_RUNTIME_DIR'] = before;
+  }
 });

@@ -63,12 +63,17 @@ function testModeBytes(fd: number, mode: keyof typeof modeByte): ByteConflict | 
 }
 
 function testQemu(fd: number, mode: Mode): ByteConflict | undefined {
-  if (testLock(fd, 'write', qemuRange.start, qemuRange.length) === undefined) return undefined;
+  if (!qemuHasIt(fd)) return undefined;
   for (const byte of qemuTests(mode)) {
     const conflict = testLock(fd, 'write', byte);
     if (conflict !== undefined) return { byte, side: 'qemu', conflict };
   }
   return undefined;
+}
+
+/** Whether anyone has any of QEMU's locks on an open file. */
+export function qemuHasIt(fd: number): boolean {
+  return testLock(fd, 'write', qemuRange.start, qemuRange.length) !== undefined;
 }
 
 /** What would stand in the way of `mode`, taking nothing; works on a descriptor opened only for reading. */

@@ -24,7 +24,7 @@ import type { LockRequest } from '../../vocabulary.js';
 import { readFcntlSettings } from './fcntl-settings.js';
 import { libvirtDirectories, readLibvirtSettings } from './libvirt-settings.js';
 import { removeLockFileIfFree } from './lock-file.js';
-import { probeRequest, resourceHolders } from './lock-holders.js';
+import { permissionError, probeRequest, resourceHolders } from './lock-holders.js';
 import { lockTargets, type LockTarget } from './lock-targets.js';
 import { Collision, giveBack, takeRequest, type TakenRequest } from './take-request.js';
 
@@ -134,8 +134,11 @@ function fcntlDriver(given: DriverSettings): Driver {
     },
     async probe(requests) {
       return requests.map((request) => {
+        const { identity } = request.resource;
         const holders = probeRequest(request, targetsOf(request), settings.qemuLock);
-        return { identity: request.resource.identity, free: holders.length === 0, holders };
+        if (holders.length > 0) return { identity, free: false, holders };
+        const error = permissionError(request, targetsOf(request));
+        return { identity, free: error === undefined, holders, ...(error === undefined ? {} : { error }) };
       });
     },
     async tidy(requests) {

@@ -1,11 +1,12 @@
 /** What the bytes themselves tell of holders. The kernel names no process for an OFD lock; `holders/` finds it. */
-import { closeSync } from 'node:fs';
+import { accessSync, closeSync, constants } from 'node:fs';
+import type { HoldfastError } from '../../errors.js';
 import type { Holder, LockRequest, Mode } from '../../vocabulary.js';
 import { heldModes, testMode, type ByteConflict, type QemuLock } from './byte-locks.js';
 import { qemuByteMeaning } from './byte-table.js';
 import { openLockFileForTest } from './lock-file.js';
 import type { LockTarget } from './lock-targets.js';
-import { openImage } from './open-image.js';
+import { openError, openImage, opensForWriting } from './open-image.js';
 
 const modeOfByte: Readonly<Record<number, Mode>> = { 2: 'shared', 3: 'read', 4: 'part' };
 
@@ -34,6 +35,23 @@ export function probeRequest(
     );
     return conflict === undefined ? [] : [conflictHolder(conflict, target.path)];
   });
+}
+
+/** What `acquire` would complain of before it locks anything: an image that this user may not open as it has to be. */
+export function permissionError(
+  { resource, mode }: LockRequest,
+  targets: readonly LockTarget[],
+): HoldfastError | undefined {
+  for (const target of targets) {
+    if (target.kind !== 'image' || target.spare) continue;
+    try {
+      // Without opening it for writing, which others would take for a use.
+      accessSync(target.path, opensForWriting(mode) ? constants.R_OK | constants.W_OK : constants.R_OK);
+    } catch (cause) {
+      return openError(resource, cause as NodeJS.ErrnoException);
+    }
+  }
+  return undefined;
 }
 
 /** Everyone the bytes tell of, once for each mode that is held. */

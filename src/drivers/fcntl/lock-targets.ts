@@ -6,7 +6,8 @@
  * - a block device: the node itself (virtlockd's byte 0), and a lock file named by identity, because locks
  *   are on inodes and a device may have several nodes; and libvirt's own names for it.
  * - a directory: a lock file named by identity (a directory cannot be write-locked).
- * - a lease with a path: `PATH/LOCKSPACE/KEY`, as virtlockd does. Everything else: a lock file by identity.
+ * - a lease with a path: `PATH/LOCKSPACE/KEY`, as virtlockd does, and a lock file by identity, because the same lease
+ *   may be named without its path. Everything else: a lock file by identity.
  */
 import { createHash } from 'node:crypto';
 import { join } from 'node:path';
@@ -52,7 +53,7 @@ export function lockTargets(
     case 'directory':
       return [byIdentity(), ...libvirtLockFiles(resource, libvirt)];
     default:
-      return resource.lease?.path === undefined ? [byIdentity()] : [leaseFile(resource.lease)];
+      return resource.lease?.path === undefined ? [byIdentity()] : [byIdentity(), leaseFile(resource.lease)];
   }
 }
 

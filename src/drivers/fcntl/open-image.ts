@@ -53,7 +53,8 @@ function openPatiently(path: string, flags: number, resource: Resource): number 
   }
 }
 
-function openError(resource: Resource, cause: NodeJS.ErrnoException): HoldfastError {
+/** What an error of the system's means for who wanted to lock this. */
+export function openError(resource: Resource, cause: NodeJS.ErrnoException): HoldfastError {
   const details = { resource: resource.label, cause };
   switch (cause.code) {
     case 'ENOENT':

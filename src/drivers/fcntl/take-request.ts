@@ -3,7 +3,7 @@ import { closeSync, mkdirSync } from 'node:fs';
 import { causeText, HoldfastError, isHoldfastError } from '../../errors.js';
 import { privateDirectory } from '../../system/runtime-directory.js';
 import type { LockRequest } from '../../vocabulary.js';
-import { takeMode, type ByteConflict, type QemuLock } from './byte-locks.js';
+import { qemuHasIt, takeMode, type ByteConflict, type QemuLock } from './byte-locks.js';
 import { removeLockFileIfFree, takeLockFile, type LockFileOutcome } from './lock-file.js';
 import { conflictHolder } from './lock-holders.js';
 import type { LockTarget } from './lock-targets.js';
@@ -74,7 +74,11 @@ function takeTarget(
     closeSync(fd);
     throw error;
   }
-  if (conflict === undefined) return fd;
+  if (conflict === undefined) {
+    if (qemu === 'off' && qemuHasIt(fd))
+      notes.push(`a QEMU has ${request.resource.label} open, and was not asked (qemu_lock is off)`);
+    return fd;
+  }
   closeSync(fd);
   throw inUse(request, conflict, target);
 }

@@ -22,6 +22,8 @@ const sessions = new WeakMap<Grant, Session>();
 /** Open offers, by ticket. Not in the table: a ticket has to be found from another started driver. */
 const offers = new Map<string, { readonly table: LockTable; readonly session: Session }>();
 
+const reachNote = 'locks of the driver `memory` are known to this process alone';
+
 export default defineDriver(
   {
     name: 'memory',
@@ -140,7 +142,7 @@ function memoryDriver(table: LockTable): Driver {
         };
       });
     },
-    notes: () => ['locks of the driver `memory` are known to this process alone'],
+    notes: () => [reachNote],
     // A holder that died took the table with it: there is nothing to tidy, and nothing to end.
     async tidy() {},
     async end() {},
@@ -153,6 +155,7 @@ function grantOf(session: Session): Grant {
     requests: [...session.requests.values()],
     descriptors: [],
     tokens: Object.fromEntries(session.tokens),
+    notes: [reachNote],
     lost: session.lost,
   };
   sessions.set(grant, session);
