@@ -143,7 +143,7 @@ export const errorCodes: Readonly<Record<ErrorCode, CodeEntry>> = {
     meaning: 'Permission is missing.',
     remedy: 'Run as the user who may write the disk; locking for writing needs write permission.',
   },
-  CONFIG: { exit: 78, meaning: 'The configuration is wrong.', remedy: 'Mend the file at the line named.' },
+  CONFIG: { exit: 78, meaning: 'The configuration is wrong.', remedy: 'Mend the setting.' },
   COMMAND_NOT_EXECUTABLE: {
     exit: 126,
     meaning: 'The command is there but cannot be executed.',

@@ -66,9 +66,12 @@ const input: readonly OptionEntry[] = [
   },
   {
     name: 'disk',
-    value: 'PATH[:MODE]',
+    value: 'PATH[:MODE][:format=FORMAT]',
     repeat: true,
-    help: 'A disk image, block device or directory; MODE is exclusive (the default), shared, read, or peek (no lock).',
+    help:
+      'A disk image, block device or directory. MODE is exclusive (the default), shared, read, or peek (no lock). ' +
+      'Who writes without any lock keeps out exclusive and shared; read only says so. ' +
+      'FORMAT, such as qcow2, lets base images be found.',
   },
   {
     name: 'lease',
@@ -119,6 +122,7 @@ export const commands: readonly CommandEntry[] = [
       'Takes all the locks or none. Holdfast then becomes the command: same pid, same descriptors, no process left',
       'behind. The locks last as long as any process has the descriptors that the command inherits.',
       'If something is in use, it says who holds it, and ends with status 75 without starting the command.',
+      "What Holdfast itself says goes to stderr: notes, for whom it waits, errors; stdout is the command's.",
     ],
     options: [
       ...input,
@@ -128,11 +132,13 @@ export const commands: readonly CommandEntry[] = [
         value: 'TIME',
         form: 'duration',
         valueIsOptional: true,
-        help: 'Wait for what is in use: --wait for ever, --wait=30s, --wait=5m, --wait=1h.',
+        help: 'Wait for what is in use: --wait for ever; --wait=30s, 5m, 1h, or a number of seconds; --wait=0 not at all.',
       },
       {
         name: 'supervise',
-        help: 'Stay as the parent: keeps the locks for a command that closes its descriptors.',
+        help:
+          'Stay as the parent: keeps the locks for a command that closes its descriptors. ' +
+          'Such a command runs on without locks if this parent is killed by SIGKILL.',
       },
       {
         name: 'on-lost',
@@ -151,8 +157,8 @@ export const commands: readonly CommandEntry[] = [
         says: 'Start a guest that nobody else may start at the same time.',
       },
       {
-        line: 'holdfast run --disk web1.qcow2:read --wait=5m -- qemu-img convert web1.qcow2 backup.raw',
-        says: 'Copy an image; wait up to five minutes for its guest to end.',
+        line: 'holdfast run --disk web1.qcow2:read:format=qcow2 --wait=5m -- qemu-img convert web1.qcow2 backup.raw',
+        says: 'Copy an image; wait up to five minutes for whoever has it locked for writing, as QEMU and libvirt do.',
       },
       {
         line: 'holdfast run --domain web1 --qemu-lock=hold -- e2fsck -f /dev/vg/web1',
@@ -176,11 +182,14 @@ export const commands: readonly CommandEntry[] = [
   },
   {
     name: 'list',
-    summary: 'List what is held now, and by whom.',
+    summary: 'List what you hold now, and which processes keep it.',
     takes: 'none',
-    about: ['Shows a hold only while its lock is really there.'],
+    about: [
+      'Shows the holds of this user on this host, also if that is root; each only while its lock is there.',
+      'Who else is in the way of a disk, holdfast plan says.',
+    ],
     options: [config, json, help],
-    examples: [{ line: 'holdfast list --json', says: 'All holds as data.' }],
+    examples: [{ line: 'holdfast list --json', says: 'The same as data.' }],
   },
   {
     name: 'drivers',

@@ -2,8 +2,7 @@
  * The entry of the command. It must start fast: what only one command needs is imported when it is needed.
  * Exit statuses: exit-codes.ts.
  */
-import type { HoldfastError } from '../errors.js';
-import { isHoldfastError } from '../errors.js';
+import { HoldfastError, isHoldfastError } from '../errors.js';
 import type { CommandFunction } from './command-function.js';
 import { restoreEnvironment } from './inherited-environment.js';
 import { parseArguments, type Parsed } from './parse-arguments.js';
@@ -22,8 +21,11 @@ const functions: Readonly<Record<string, () => Promise<CommandFunction>>> = {
   version: async () => (await import('./commands/version.js')).version,
 };
 
-async function main(argv: readonly string[]): Promise<number> {
-  let parsed: Parsed | undefined;
+const argv = process.argv.slice(2);
+/** Undefined as long as the arguments are not understood. */
+let parsed: Parsed | undefined;
+
+async function main(): Promise<number> {
   try {
     parsed = parseArguments(argv);
     if (parsed === undefined) {
@@ -34,34 +36,39 @@ async function main(argv: readonly string[]): Promise<number> {
     const command = await functions[parsed.command.name]?.();
     return (await command?.(parsed)) ?? bug;
   } catch (error) {
-    return reportFailure(error, parsed, argv);
+    return reportFailure(error);
   }
 }
 
-async function reportFailure(
-  error: unknown,
-  parsed: Parsed | undefined,
-  argv: readonly string[],
-): Promise<number> {
+async function reportFailure(error: unknown): Promise<number> {
   if (!isHoldfastError(error)) return reportBug(error);
-  // The arguments may be what could not be parsed.
-  const dashes = argv.indexOf('--');
-  const json = (dashes === -1 ? argv : argv.slice(0, dashes)).includes('--json');
-  if (json) {
-    const text = `${JSON.stringify(error)}\n`;
-    if (parsed === undefined || parsed.command.name === 'run') writeError(text);
-    else writeOut(text);
+  const conflict = parsed?.options.text('conflict-exit-code');
+  const status = error.exitCode === 75 && conflict !== undefined ? Number(conflict) : error.exitCode;
+  if (asksForJson()) {
+    writeData({ ...error.toJSON(), exitCode: status });
   } else {
     const { renderRefusal } = await import('./render-refusal.js');
     const { styleFor } = await import('./style.js');
-    writeError(renderRefusal(error, { style: styleFor(2), ...waitHint(parsed, error) }));
+    writeError(renderRefusal(error, { style: styleFor(2), ...waitHint(error) }));
   }
-  const conflict = parsed?.options.text('conflict-exit-code');
-  return error.exitCode === 75 && conflict !== undefined ? Number(conflict) : error.exitCode;
+  return status;
+}
+
+/** From the words, not from what was parsed of them: they may be what could not be parsed. */
+function asksForJson(): boolean {
+  const dashes = argv.indexOf('--');
+  return (dashes === -1 ? argv : argv.slice(0, dashes)).includes('--json');
+}
+
+/** An error as data, where the command's data would be; the stdout of `run` is its command's. */
+function writeData(data: Record<string, unknown>): void {
+  const text = `${JSON.stringify(data)}\n`;
+  if (parsed === undefined || parsed.command.name === 'run') writeError(text);
+  else writeOut(text);
 }
 
 /** Whoever did not wait can. */
-function waitHint(parsed: Parsed | undefined, error: HoldfastError): { waitCommand?: string } {
+function waitHint(error: HoldfastError): { waitCommand?: string } {
   if (parsed?.command.name !== 'run' || parsed.options.has('wait') || error.code !== 'IN_USE') return {};
   return { waitCommand: 'holdfast run --wait=5m ...' };
 }
@@ -72,6 +79,12 @@ function reportBug(error: unknown): number {
     writeError(`holdfast: the output could not be written: ${code}\n`);
     return outputFailed;
   }
+  if (asksForJson()) {
+    const message = error instanceof Error ? error.message : String(error);
+    const stack = error instanceof Error ? error.stack : undefined;
+    writeData({ ...new HoldfastError('INTERNAL', message).toJSON(), stack });
+    return bug;
+  }
   const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
   writeError(`holdfast: a bug in Holdfast, please report it with these lines:\n${text}\n`);
   return bug;
@@ -79,4 +92,4 @@ function reportBug(error: unknown): number {
 
 process.on('uncaughtException', (error) => process.exit(reportBug(error)));
 restoreEnvironment();
-void main(process.argv.slice(2)).then((status) => process.exit(status));
+void main().then((status) => process.exit(status));

@@ -82,7 +82,10 @@ function parseOptions(
   const options = new OptionValues();
   const words: string[] = [];
   for (const token of tokens) {
-    if (token.kind === 'positional') words.push(token.value);
+    if (token.kind === 'positional') {
+      requireJoined(command, front[token.index - 1], token.value);
+      words.push(token.value);
+    }
     if (token.kind !== 'option') continue;
     const option = byName.get(token.name);
     if (option === undefined) throw unknownOption(command, token.rawName);
@@ -105,6 +108,18 @@ function withValue(command: CommandEntry, word: string): string {
     ({ name, valueIsOptional }) => valueIsOptional === true && word === `--${name}`,
   );
   return optional ? `${word}=` : word;
+}
+
+/** `--wait 5s`: a value that may be left out and stands apart would be taken for a word of its own. */
+function requireJoined(command: CommandEntry, before: string | undefined, word: string): void {
+  const option = command.options.find(
+    ({ name, valueIsOptional }) => valueIsOptional === true && before === `--${name}`,
+  );
+  if (option === undefined || !hasForm(option, word)) return;
+  throw usage(
+    `the value of --${option.name} has to be joined to it by an equals sign`,
+    `Write: --${option.name}=${word}`,
+  );
 }
 
 function parseArgsOption({ value, short }: OptionEntry): { type: 'string' | 'boolean'; short?: string } {

@@ -55,7 +55,10 @@ export function renderHolder(holder: Holder, now: Date = new Date()): string {
 function reasonBelow({ cause, message }: HoldfastError): string | undefined {
   if (cause === undefined || isHoldfastError(cause, 'IN_USE')) return undefined;
   const text = oneLine(causeText(cause));
-  return oneLine(message).includes(text) ? undefined : text;
+  if (oneLine(message).includes(text)) return undefined;
+  // A system error says its code first, and then nothing more than where it came from.
+  const code = cause instanceof Error ? (cause as NodeJS.ErrnoException).code : undefined;
+  return code !== undefined && text.startsWith(`${code}:`) && message.includes(code) ? undefined : text;
 }
 
 const waiting = ', or wait for it';

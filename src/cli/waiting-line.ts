@@ -37,8 +37,9 @@ export function waitingText({ refusal, waitedMs }: Waiting): string {
   const [first, ...more] = refusal.holders;
   const others = more.length === 0 ? '' : ` and ${more.length} more`;
   const who = first === undefined ? 'someone' : renderHolder(first) + others;
-  const line = `holdfast: waiting for ${refusal.resource ?? 'a disk'}, held by ${who}: ${formatDuration(waitedMs)}`;
-  return printable(line);
+  // The time stands in front: a terminal may have no room for the whole line.
+  const waited = waitedMs < 1000 ? '' : ` ${formatDuration(waitedMs)}`;
+  return printable(`holdfast: waiting${waited} for ${refusal.resource ?? 'a disk'}, held by ${who}`);
 }
 
 /** A line that wraps would not be erased whole. */

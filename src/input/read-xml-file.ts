@@ -39,7 +39,11 @@ async function readBytes(path: string, file: string): Promise<Buffer> {
     if (code === 'ENOENT' || code === 'ENOTDIR') {
       throw new HoldfastError('NO_SUCH_FILE', `${file} does not exist`, { resource: file, cause });
     }
-    const why = code === 'EISDIR' ? 'it is a directory' : (code ?? String(cause));
+    if (code === 'EISDIR') {
+      const details = { resource: file, remedy: 'Name a file.' };
+      throw new HoldfastError('NOT_READABLE', `${file} cannot be read: it is a directory`, details);
+    }
+    const why = code ?? String(cause);
     throw new HoldfastError('NOT_READABLE', `${file} cannot be read: ${why}`, { resource: file, cause });
   }
 }

@@ -73,6 +73,8 @@ test('a refusal names the holder, in text and as one line of data; -E changes th
   assert.deepEqual([data.code, data.holders[0]?.pid], ['IN_USE', first.pid]);
   assert.equal(json.stderr.trimEnd().split('\n').length, 1);
   assert.equal((await call(['run', '--disk', disk, '-E', '9', '--', 'true'])).status, 9);
+  const nine = await call(['run', '--disk', disk, '-E', '9', '--json', '--', 'true']);
+  assert.equal((JSON.parse(nine.stderr) as { exitCode: number }).exitCode, 9);
   assert.equal((await call(['plan', '--disk', disk, '-E', '9'])).status, 9);
   await first.end();
 });
@@ -114,7 +116,7 @@ test('list shows what is held, and nothing once it is not', async () => {
     [first.pid],
   );
   await first.end();
-  assert.equal((await call(['list'])).stdout, 'Nothing is held.\n');
+  assert.equal((await call(['list'])).stdout, 'You hold nothing.\n');
   assert.equal((await call(['list', '--json'])).stdout, '[]\n');
 });
 
@@ -153,10 +155,10 @@ test('--wait waits, says for whom, and gives up in time', async () => {
   assert.equal(impatient.status, 75);
   assert.match(
     impatient.stderr,
-    new RegExp(`^holdfast: waiting for ${disk}, held by .*pid ${first.pid}`, 'm'),
+    new RegExp(`^holdfast: waiting (?:\\d+s )?for ${disk}, held by .*pid ${first.pid}`, 'm'),
   );
   const patient = start(holdfast, ['run', '--disk', disk, '--wait', '--', 'echo', 'mine'], { input: '' });
-  await patient.says('waiting for', 'stderr');
+  await patient.says('holdfast: waiting', 'stderr');
   await first.end();
   assert.equal((await patient.ended).stdout, 'mine\n');
 });
@@ -231,6 +233,31 @@ test('without node in PATH it says so', () => {
   assert.equal(ended.status, 127);
   assert.match(ended.stderr, /needs Node 20\.19 or later/);
   chmodSync(bin, 0o700);
+});
+
+test('a bug is data where data was asked for, and has its stack either way', async () => {
+  const file = join(folder, 'broken.cjs');
+  writeFileSync(file, "process.geteuid = () => { throw new TypeError('broken on purpose'); };");
+  const broken = (...args: string[]): ReturnType<typeof call> =>
+    start(process.execPath, ['--require', file, holdfast, ...args], {
+      env: { HOLDFAST_RUNTIME_DIR: '' },
+    }).ended;
+  const text = await broken('list');
+  assert.equal(text.status, 70);
+  assert.match(text.stderr, /please report it .*\nTypeError: broken on purpose\n +at /);
+  for (const [stream, ...args] of [
+    ['stdout', 'list', '--json'],
+    ['stderr', 'run', '--disk', disk, '--json', '--', 'true'],
+  ] as const) {
+    const ended = await broken(...args);
+    assert.equal(ended.status, 70);
+    const data = JSON.parse(ended[stream]) as Record<string, unknown>;
+    assert.deepEqual(
+      [data['code'], data['message'], data['exitCode']],
+      ['INTERNAL', 'broken on purpose', 70],
+    );
+    assert.match(String(data['stack']), /^TypeError: broken on purpose\n +at /);
+  }
 });
 
 test('an argument that Node would change is refused, and one with U+FFFD of its own is not', async () => {

@@ -40,7 +40,8 @@ test('options repeat, and what stands behind the dashes is left alone', () => {
 test('--wait takes its value only joined', () => {
   assert.equal(parseArguments(['run', '--wait', '--', 'true'])?.options.text('wait'), '');
   assert.equal(parseArguments(['run', '--wait=30s', '--', 'true'])?.options.text('wait'), '30s');
-  assert.match(usageOf('run', '--wait', '30s', '--', 'true').message, /'30s' is no option/);
+  assert.equal(usageOf('run', '--wait', '30s', '--', 'true').remedy, 'Write: --wait=30s');
+  assert.match(usageOf('run', '--wait', 'cp', 'a', 'b').remedy, /OPTIONS -- cp/);
 });
 
 test('the short options', () => {

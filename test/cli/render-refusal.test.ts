@@ -81,6 +81,11 @@ test('other errors: message, cause, remedy', () => {
     remedy: 'Look.',
   });
   assert.equal(renderRefusal(said), 'holdfast: a: ENOENT\n  try       Look.\n');
+  const system = Object.assign(new Error("EACCES: permission denied, open 'a'"), { code: 'EACCES' });
+  const denied = new HoldfastError('NOT_READABLE', 'a cannot be read: EACCES', { cause: system });
+  assert.doesNotMatch(renderRefusal(denied), /because/);
+  const unsaid = new HoldfastError('CONFIG', 'a cannot be read', { cause: system });
+  assert.match(renderRefusal(unsaid), /because {3}EACCES: permission denied/);
   const named = new HoldfastError('BAD_UUID', "guest.xml:3:7: 'x' is no uuid", { place });
   assert.match(renderRefusal(named), /^holdfast: guest\.xml:3:7: 'x' is no uuid\n/);
 });

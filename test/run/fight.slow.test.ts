@@ -136,7 +136,7 @@ test('200 processes fight for 20 disks', { timeout: 4 * lastsMs + 120_000 }, asy
   );
 
   for (let index = 0; index < diskCount; index++) assert.equal(lockOn(join(disks, `disk${index}`)), 'none');
-  assert.equal((await call(['list'])).stdout, 'Nothing is held.\n');
+  assert.equal((await call(['list'])).stdout, 'You hold nothing.\n');
   for (const name of ['holds', 'lockspace']) {
     const directory = join(runtime, name);
     assert.deepEqual(existsSync(directory) ? readdirSync(directory) : [], [], name);

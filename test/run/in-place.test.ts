@@ -195,7 +195,7 @@ describe('a command that cannot be started', () => {
         assert.match(ended.stderr, /^holdfast: /);
         assert.equal(lockOn(disk), 'none');
         assertNoneAdded(before);
-        assert.equal((await call(['list'])).stdout, 'Nothing is held.\n');
+        assert.equal((await call(['list'])).stdout, 'You hold nothing.\n');
       });
     }
 

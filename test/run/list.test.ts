@@ -11,7 +11,7 @@ const folder = commandFolder();
 const disk = rawDisk(join(folder, 'disk.raw'));
 const runtime = process.env['HOLDFAST_RUNTIME_DIR'] ?? '';
 const holds = join(runtime, 'holds');
-const nothing = 'Nothing is held.\n';
+const nothing = 'You hold nothing.\n';
 afterEach(async () => {
   endLeftProcesses();
   await untilFree(disk);

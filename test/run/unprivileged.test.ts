@@ -103,7 +103,7 @@ describe('an ordinary user', { skip: lacks('root', 'setpriv') }, () => {
     assert.equal(lstatSync(join(home, 'run')).mode & 0o777, 0o700);
     await end(first);
     await untilFree(disk);
-    assert.equal((await call('list')).stdout, 'Nothing is held.\n');
+    assert.equal((await call('list')).stdout, 'You hold nothing.\n');
   });
 
   test("root's hold on a disk that he may write: refused, with what could not be seen", async () => {
@@ -116,7 +116,7 @@ describe('an ordinary user', { skip: lacks('root', 'setpriv') }, () => {
     assert.match(stderr, /^ {2}try .*look again as root/m);
     assert.doesNotMatch(stderr, /another host/);
     assert.equal((await call('plan', '--disk', disk)).status, 75);
-    assert.equal((await call('list')).stdout, 'Nothing is held.\n', "root's holds are root's");
+    assert.equal((await call('list')).stdout, 'You hold nothing.\n', "root's holds are root's");
     await end(first);
     assert.equal((await call('run', '-q', '--disk', disk, '--', 'echo', 'ran')).stdout, 'ran\n');
   });

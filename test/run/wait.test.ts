@@ -14,6 +14,7 @@ import {
 } from '../beds/command.js';
 import { lockOn, untilFree } from '../beds/observed-lock.js';
 import { end, rawDisk, startQemu } from '../beds/qemu.js';
+import { until } from '../beds/until.js';
 import { lacks } from '../needs.js';
 
 const folder = commandFolder();
@@ -45,21 +46,21 @@ async function hold(): Promise<Running> {
 /** One that waits, and has said so. */
 async function waiting(...more: readonly string[]): Promise<Running> {
   const running = start(holdfast, ['run', '--wait', ...more, '--disk', disk, ...ran]);
-  await running.says('waiting for', 'stderr');
+  await running.says('holdfast: waiting', 'stderr');
   return running;
 }
 
 test('it waits for the holder, says once for whom if there is no terminal, and then runs', async () => {
   const first = await hold();
   const second = await waiting();
-  assert.match(second.stderr, new RegExp(`waiting for ${disk}, held by .*pid ${first.pid}\\b`));
+  assert.match(second.stderr, new RegExp(`waiting (?:\\d+s )?for ${disk}, held by .*pid ${first.pid}\\b`));
   // Longer than the line would be repeated in.
   await new Promise((resolve) => setTimeout(resolve, 1500));
   assert.equal(second.child.exitCode, null);
   await end(first);
   const { status, stdout, stderr } = await second.ended;
   assert.deepEqual([status, stdout], [0, 'ran\n']);
-  assert.equal(stderr.split('waiting for').length, 2, stderr);
+  assert.equal(stderr.split('holdfast: waiting').length, 2, stderr);
 });
 
 test('--quiet waits without a word', async () => {
@@ -166,11 +167,11 @@ describe('on a terminal', { skip: lacks('script') }, () => {
     const first = await hold();
     const second = onTerminal(command);
     await second.says('held by first');
-    await second.says(': 1s');
+    await until(() => second.stdout.split('holdfast: waiting').length > 2, 'a second line');
     await end(first);
     const { status, stdout } = await second.ended;
     assert.equal(status, 0);
-    assert.ok(stdout.split('waiting for').length > 2, 'shown more than once');
+    assert.ok(stdout.split('holdfast: waiting').length > 2, 'shown more than once');
     assert.equal(stdout.split('\n').length, 2, 'on one line');
     assert.ok(stdout.endsWith('\r\u001B[Kran\r\n'), stdout);
   });

@@ -20,7 +20,7 @@ export async function list({ options }: Parsed): Promise<number> {
 
 /** A line for each resource; what is the same for all of a hold stands in its first line. */
 export function renderHolds(holds: readonly ListedHold[], style: Style, now: Date = new Date()): string {
-  if (holds.length === 0) return 'Nothing is held.\n';
+  if (holds.length === 0) return 'You hold nothing.\n';
   const rows = holds.flatMap(({ owner, processes, since, drivers, resources }) => {
     const name = owner.kind === 'domain' ? `guest "${owner.name}"` : owner.name;
     const pids = processes.map(({ pid, program }) => `${pid} (${program})`).join(', ');
