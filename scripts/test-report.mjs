@@ -36,9 +36,10 @@ export default async function* report(source) {
     if (event.type !== 'test:pass' && event.type !== 'test:fail') continue;
     const place = data.file === undefined ? '' : relative(process.cwd(), data.file);
     const outcome = outcomeOf(event);
-    // A failed suite repeats the failures inside it; one without any failed in a hook.
+    // A failed suite repeats the failures inside it; one without any failed in a hook. A skipped one has no tests to show.
     const isSuite = data.details?.type === 'suite';
-    if (isSuite && (outcome !== 'fail' || data.details.error?.failureType === 'subtestsFailed')) continue;
+    const isRepeated = outcome === 'pass' || data.details.error?.failureType === 'subtestsFailed';
+    if (isSuite && isRepeated) continue;
     counts[outcome] += 1;
     if (place !== file) {
       file = place;

@@ -33,14 +33,16 @@ test('tests are counted, not files or suites; skips have their reasons; a failur
     import { describe, test } from 'node:test';
     test('good', () => {});
     test('skipped', (t) => t.skip('no moon'));
+    describe('skipped suite', { skip: 'no sun' }, () => test('unseen', () => {}));
     describe('suite', () => {
       test('inside', () => {});
       test('bad', () => { throw new Error('so bad'); });
     });
   `);
-  assert.equal(lines.at(-1), '2 passed, 1 failed, 1 skipped');
+  assert.equal(lines.at(-1), '2 passed, 1 failed, 2 skipped');
   assert.notEqual(status, 0);
   assert.ok(lines.some((line) => line.endsWith('skipped: no moon')));
+  assert.ok(lines.some((line) => line.endsWith('skipped suite: no sun')));
   assert.ok(lines.some((line) => line.includes('so bad')));
 });
 

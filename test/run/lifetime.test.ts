@@ -75,11 +75,10 @@ test('a tree of processes, killed one by one from its root: the lock goes with t
   const script = join(folder, 'tree');
   writeFileSync(
     script,
-    'echo level $$; [ $1 -gt 0 ] && setsid sh "$0" $(($1 - 1)) & sleep 1000 & echo level $!; wait\n',
+    'echo level $$; if [ $1 -gt 0 ]; then setsid sh "$0" $(($1 - 1)) & fi; sleep 1000 & echo level $!; wait\n',
   );
   const running = start(holdfast, [...run, 'sh', script, '3']);
   await until(() => printed(running.stdout, 'level').length === 8, 'eight processes');
-  // Subshells among them are found by their mark.
   const pids = leftProcesses();
   assert.ok(pids.length >= 8);
   const order = [running.pid, ...pids.filter((pid) => pid !== running.pid)];
