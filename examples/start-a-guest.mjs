@@ -8,6 +8,10 @@ import { readFile } from 'node:fs/promises';
 import { isHoldfastError, openManager } from 'holdfast';
 
 const [xmlFile, extraDisk, command, ...args] = process.argv.slice(2);
+if (command === undefined) {
+  console.error('usage: node start-a-guest.mjs DOMAIN.xml EXTRA-DISK COMMAND [ARGUMENT...]');
+  process.exit(64);
+}
 
 const manager = openManager();
 try {

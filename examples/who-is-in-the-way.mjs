@@ -6,7 +6,13 @@
 import { readFile } from 'node:fs/promises';
 import { plan } from 'holdfast';
 
-const { granted, states, requests } = await plan(await readFile(process.argv[2], 'utf8'));
+const [xmlFile] = process.argv.slice(2);
+if (xmlFile === undefined) {
+  console.error('usage: node who-is-in-the-way.mjs DOMAIN.xml');
+  process.exit(64);
+}
+
+const { granted, states, requests } = await plan(await readFile(xmlFile, 'utf8'));
 for (const [index, { free, holders }] of states.entries()) {
   if (free) continue;
   const { label } = requests[index].resource;

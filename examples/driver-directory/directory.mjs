@@ -30,8 +30,9 @@ async function start({ folder }) {
   async function holders(resource) {
     const file = join(lockOf(resource), 'owner');
     try {
-      const { name, uuid, pid, host } = JSON.parse(await readFile(file, 'utf8'));
-      return [{ guest: name, uuid, pid, host, through: ['driver directory'], evidence: [file] }];
+      const { kind, name, uuid, pid, host } = JSON.parse(await readFile(file, 'utf8'));
+      const who = kind === 'domain' ? { guest: name } : { name };
+      return [{ ...who, uuid, pid, host, through: ['driver directory'], evidence: [file] }];
     } catch {
       return []; // free, or taken a moment ago and not written yet
     }

@@ -14,9 +14,10 @@ const folder = commandFolder();
 // The package, as a program that depends on it finds it.
 mkdirSync(join(folder, 'node_modules'));
 symlinkSync(root, join(folder, 'node_modules/holdfast'));
-for (const name of ['a.img', 'b.img', 'web1.img', 'web1.qcow2', 'extra.img']) {
+for (const name of ['a.img', 'b.img', 'web1.img', 'extra.img']) {
   writeFileSync(join(folder, name), `data of ${name}`);
 }
+writeFileSync(join(folder, 'web1.qcow2'), emptyQcow2());
 writeFileSync(
   join(folder, 'web1.xml'),
   `<domain type='qemu'><name>web1</name><uuid>5f1c4b2a-7c35-4a0e-9a31-0d6b0f6e8a11</uuid><devices>
@@ -29,6 +30,16 @@ function codeBlocks(document: string, language: string): string[] {
   return [...text.matchAll(/^```(?<language>\w*)\n(?<code>[\s\S]*?)^```$/gm)]
     .filter(({ groups }) => groups?.['language'] === language)
     .map(({ groups }) => groups?.['code'] ?? '');
+}
+
+/** The header of version 2 (QEMU: docs/interop/qcow2.txt), of an image of 64 KiB without a base. */
+function emptyQcow2(): Buffer {
+  const header = Buffer.alloc(65_536);
+  header.write('QFI\xfb', 'latin1');
+  header.writeUInt32BE(2, 4);
+  header.writeUInt32BE(16, 20);
+  header.writeBigUInt64BE(65_536n, 24);
+  return header;
 }
 
 function runProgram(code: string): { status: number | null; stdout: string; stderr: string } {
@@ -54,10 +65,12 @@ test('the program in the README runs', () => {
 });
 
 test('the commands in the README exist and run', () => {
-  const [setUp = '', commands = ''] = codeBlocks('README.md', 'sh');
-  const { scripts } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as {
+  const [setUp = '', install = '', commands = ''] = codeBlocks('README.md', 'sh');
+  const { scripts, version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as {
     scripts: Record<string, string>;
+    version: string;
   };
+  assert.deepEqual(new Set(install.match(/holdfast-[\d.]+\.tgz/g)), new Set([`holdfast-${version}.tgz`]));
   for (const [, script = ''] of setUp.matchAll(/^npm (\w+)/gm)) {
     const file = scripts[script]?.replace('node ', '');
     assert.ok(file !== undefined && existsSync(join(root, file)), `npm ${script}`);
@@ -75,7 +88,7 @@ test('the commands in the README exist and run', () => {
   assert.equal(status, 0, stderr);
   assert.match(stdout, /started: -drive file=web1\.qcow2/);
   assert.match(stdout, /It would be granted now/);
-  assert.equal(readFileSync(join(folder, 'backup.qcow2'), 'utf8'), 'data of web1.qcow2');
+  assert.deepEqual(readFileSync(join(folder, 'backup.qcow2')), emptyQcow2());
 });
 
 test('the program in docs/library.md runs', () => {
@@ -99,6 +112,14 @@ test('examples/copy-while-nobody-writes.mjs', () => {
   const { stdout, stderr } = spawnSync(process.execPath, args, { cwd: folder, encoding: 'utf8' });
   assert.deepEqual([stdout, stderr], ['copied a.img to copy.img\n', '']);
   assert.equal(readFileSync(join(folder, 'copy.img'), 'utf8'), 'data of a.img');
+});
+
+test('without arguments an example says how it is used', () => {
+  for (const name of ['copy-while-nobody-writes.mjs', 'who-is-in-the-way.mjs', 'start-a-guest.mjs']) {
+    const { status, stdout, stderr } = spawnSync(process.execPath, [example(name)], { encoding: 'utf8' });
+    assert.deepEqual([status, stdout], [64, ''], name);
+    assert.match(stderr, new RegExp(`^usage: node ${name} .*\n$`));
+  }
 });
 
 test('examples/who-is-in-the-way.mjs', async () => {
