@@ -93,7 +93,7 @@ export function recordOf(
   };
 }
 
-/** Writes a record into `directory`, which exists. Throws the system's error. */
+/** Writes a record into `directory`, which exists. Throws `NO_RECORD`. */
 export function writeRecord(directory: string, record: HoldRecord): WrittenRecord {
   const path = join(directory, record.id + suffix);
   for (let round = 1; ; round++) {
@@ -109,11 +109,10 @@ export function writeRecord(directory: string, record: HoldRecord): WrittenRecor
       } catch (error) {
         closeSync(fd);
         removeQuietly(path);
-        throw error;
+        throw unwritten(path, error);
       }
     }
-    if (round === writeRoundsMax)
-      throw new Error(`${path} was removed ${round} times while it was being written`);
+    if (round === writeRoundsMax) throw unwritten(path, `it was removed ${round} times meanwhile`);
     pauseThread(tidyingMs);
   }
 }
@@ -124,13 +123,22 @@ function openNew(path: string): number | undefined {
     return openSync(path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, 0o600);
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'EEXIST') return undefined;
-    throw error;
+    throw unwritten(path, error);
   }
 }
 
-/** Replaces what a record says, in place: its lock is on this file. */
-export function rewriteRecord({ fd }: WrittenRecord, record: HoldRecord): void {
-  ftruncateSync(fd, writeWhole(fd, record));
+/** Replaces what a record says, in place: its lock is on this file. Throws `NO_RECORD`. */
+export function rewriteRecord({ fd, path }: WrittenRecord, record: HoldRecord): void {
+  try {
+    ftruncateSync(fd, writeWhole(fd, record));
+  } catch (error) {
+    throw unwritten(path, error);
+  }
+}
+
+function unwritten(path: string, cause: unknown): HoldfastError {
+  const message = `the record of the hold cannot be written to ${path}: ${causeText(cause)}`;
+  return new HoldfastError('NO_RECORD', message, { cause });
 }
 
 /** Gives the number of bytes. */

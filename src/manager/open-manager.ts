@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import type { Driver, DriverFactory, DriverSettings } from '../driver/contract.js';
 import { listDrivers } from '../driver/discovery.js';
 import type { PlaceOptions } from '../driver/places.js';
-import { causeText, HoldfastError, isHoldfastError } from '../errors.js';
+import { HoldfastError, isHoldfastError } from '../errors.js';
 import { makePlan } from '../plan/make-plan.js';
 import type { PlanOptions } from '../plan/plan-options.js';
 import { privateDirectory, runtimeDirectory } from '../system/runtime-directory.js';
@@ -194,7 +194,8 @@ export class Manager {
     try {
       if (this.#closing.signal.aborted) throw aborted(this.#closing.signal);
       if (options.signal?.aborted === true) throw aborted(options.signal);
-      const record = this.#writeRecord(recordOf(contents, options.command));
+      const directory = privateDirectory(this.#holdsDirectory);
+      const record = writeRecord(directory, recordOf(contents, options.command));
       const hold = new Hold(
         { ...contents, recordDescriptor: record.fd },
         this.#keeper(guest, record, options.command),
@@ -207,26 +208,13 @@ export class Manager {
     }
   }
 
-  #writeRecord(record: HoldRecord): WrittenRecord {
-    const directory = privateDirectory(this.#holdsDirectory);
-    try {
-      return writeRecord(directory, record);
-    } catch (cause) {
-      throw unwritten(directory, cause);
-    }
-  }
-
   #keeper(
     guest: GuestDescription,
     record: WrittenRecord,
     command: readonly string[] | undefined,
   ): HoldKeeper {
     const rewritten = (contents: HoldContents): HoldContents => {
-      try {
-        rewriteRecord(record, recordOf(contents, command));
-      } catch (cause) {
-        throw unwritten(record.path, cause);
-      }
+      rewriteRecord(record, recordOf(contents, command));
       return contents;
     };
     return {
@@ -337,12 +325,4 @@ async function inTime(acquired: AcquiredPlan, signal: AbortSignal): Promise<Acqu
   if (!signal.aborted) return acquired;
   await acquired.undo();
   throw aborted(signal);
-}
-
-function unwritten(path: string, cause: unknown): HoldfastError {
-  return new HoldfastError(
-    'NO_RECORD',
-    `the record of the hold cannot be written to ${path}: ${causeText(cause)}`,
-    { cause },
-  );
 }
