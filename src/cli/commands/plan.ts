@@ -3,13 +3,14 @@ import type { CheckedPlan, ResourceState } from '../../index.js';
 import { printable } from '../../printable.js';
 import type { PlanItem } from '../../vocabulary.js';
 import { guestFrom, lockOptionsFrom, managerFrom } from '../manager-from-options.js';
-import type { Parsed } from '../parse-arguments.js';
+import type { OptionValues, Parsed } from '../parse-arguments.js';
 import { renderRefusal } from '../render-refusal.js';
 import { renderTable, type Cell } from '../render-table.js';
 import { styleFor, type Style } from '../style.js';
 import { writeOut } from '../write.js';
 
 const inUse = 75;
+const notPermitted = 77;
 
 /** `holdfast plan`. */
 export async function plan({ options }: Parsed): Promise<number> {
@@ -19,10 +20,18 @@ export async function plan({ options }: Parsed): Promise<number> {
     writeOut(
       options.has('json') ? `${JSON.stringify(checked, null, 2)}\n` : renderPlan(checked, styleFor(1)),
     );
-    return checked.granted ? 0 : Number(options.text('conflict-exit-code') ?? inUse);
+    return statusOf(checked, options);
   } finally {
     await manager.close();
   }
+}
+
+/** Not permitted only if nothing else is in the way: who may not write a disk that is in use can wait first. */
+function statusOf({ granted, items, states }: CheckedPlan, options: OptionValues): number {
+  if (granted) return 0;
+  const only = states.filter(({ free }) => !free).every(({ code }) => code === 'NOT_PERMITTED');
+  if (only && items.every(({ verdict }) => verdict !== 'refuse')) return notPermitted;
+  return Number(options.text('conflict-exit-code') ?? inUse);
 }
 
 /** The table, what is in the way, the notes, and the verdict. */
