@@ -52,11 +52,21 @@ function killChildren(child: number | undefined): void {
   }
 }
 
-/** SIGSTOP to all, again until none was found running. */
+/**
+ * SIGSTOP to all, again until none was found running. One that was told and is in an uninterruptible wait (D) runs no
+ * more either: it stops as it leaves that. It may never leave: vfork(2) waits so for a child that is stopped.
+ */
 export async function pauseDescendants(child: number | undefined): Promise<void> {
-  const going = (): readonly Descendant[] => running(child).filter(({ state }) => state !== 'T');
+  const told = new Set<string>();
+  const going = (): readonly Descendant[] =>
+    running(child).filter(
+      ({ pid, startTime, state }) => state !== 'T' && !(state === 'D' && told.has(`${pid} ${startTime}`)),
+    );
   for (let left = going(); left.length > 0; left = going()) {
-    for (const { pid, startTime } of left) signalProcess(pid, startTime, SIGSTOP);
+    for (const { pid, startTime } of left) {
+      signalProcess(pid, startTime, SIGSTOP);
+      told.add(`${pid} ${startTime}`);
+    }
     await pause(sweepMs);
   }
 }

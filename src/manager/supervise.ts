@@ -85,7 +85,7 @@ class Supervision {
   readonly #onLost: LossAction;
   readonly #graceMs: number;
   readonly #forwarded: readonly NodeJS.Signals[];
-  #askedToEnd = false;
+  readonly #askedToEnd = new AbortController();
   /** Signals that came before there was a command to pass them on to. */
   readonly #early: NodeJS.Signals[] = [];
 
@@ -110,7 +110,7 @@ class Supervision {
       const ended = childEnd(this.#child);
       ended.catch(() => undefined); // Awaited below; a loss may come first.
       await Promise.race([ended, this.#loss()]);
-      if (this.#hold.signal.aborted) await this.#afterLoss();
+      if (this.#hold.signal.aborted) await this.#afterLoss(ended);
       const status = await ended;
       await this.#untilNobodyIsLeft();
       return status;
@@ -121,7 +121,7 @@ class Supervision {
   }
 
   #forward(signal: NodeJS.Signals): void {
-    this.#askedToEnd ||= endingSignals.includes(signal);
+    if (endingSignals.includes(signal)) this.#askedToEnd.abort();
     const pid = this.#child?.pid;
     if (pid === undefined) this.#early.push(signal);
     else if (!terminalSignals.includes(signal) || !hearsTerminal(pid)) this.#child?.kill(signal);
@@ -129,28 +129,39 @@ class Supervision {
 
   /** Settles at a loss that has to be answered. */
   #loss(): Promise<void> {
-    const { signal } = this.#hold;
-    return new Promise((resolve) => {
-      if (this.#onLost === 'ignore') return;
-      if (signal.aborted) resolve();
-      else signal.addEventListener('abort', () => resolve(), { once: true });
-    });
+    return this.#onLost === 'ignore' ? new Promise(() => undefined) : aborts(this.#hold.signal);
   }
 
-  async #afterLoss(): Promise<void> {
+  async #afterLoss(ended?: Promise<number>): Promise<void> {
     if (this.#onLost === 'ignore') return;
-    if (this.#onLost === 'pause') return pauseDescendants(this.#child?.pid);
-    await stopDescendants(this.#child?.pid, this.#graceMs);
+    if (this.#onLost === 'pause') {
+      await pauseDescendants(this.#child?.pid);
+      await Promise.race([ended, aborts(this.#askedToEnd.signal)]);
+      if (!this.#askedToEnd.signal.aborted) return;
+    }
+    await stopDescendants(this.#child?.pid, this.#endingGraceMs());
     throw this.#hold.signal.reason;
+  }
+
+  /** What was paused because its lock is lost must not run again, not even to hear that it is to end. */
+  #endingGraceMs(): number {
+    return this.#onLost === 'pause' && this.#hold.signal.aborted ? 0 : this.#graceMs;
   }
 
   async #untilNobodyIsLeft(): Promise<void> {
     for (reapOrphans(undefined); hasChildren(); reapOrphans(undefined)) {
-      if (this.#askedToEnd) return stopDescendants(undefined, this.#graceMs);
+      if (this.#askedToEnd.signal.aborted) return stopDescendants(undefined, this.#endingGraceMs());
       if (this.#hold.signal.aborted && this.#onLost !== 'pause') await this.#afterLoss();
       await new Promise((resolve) => setTimeout(resolve, lookMs));
     }
   }
+}
+
+function aborts(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    else signal.addEventListener('abort', () => resolve(), { once: true });
+  });
 }
 
 /** The status of the command as shells give it. Throws `COMMAND_NOT_FOUND` or `COMMAND_NOT_EXECUTABLE` if it could not be started. */
