@@ -140,6 +140,8 @@ class Supervision {
       if (!this.#askedToEnd.signal.aborted) return;
     }
     await stopDescendants(this.#child?.pid, this.#endingGraceMs());
+    // Whoever asked it to end meanwhile wants no restart: then this is the end that was asked for.
+    if (this.#onLost === 'restart' && this.#askedToEnd.signal.aborted) return;
     throw this.#hold.signal.reason;
   }
 

@@ -19,7 +19,7 @@ import { until } from '../beds/until.js';
 const folder = commandFolder();
 const disk = rawDisk(join(folder, 'disk.raw'));
 const starts = join(folder, 'starts');
-/** While this file is there, the driver has lost its locks. */
+/** Whoever makes this file makes the driver lose its locks, once. */
 const loss = join(folder, 'loss');
 
 /** A driver whose locks need somebody beside the command, and can be lost. */
@@ -27,7 +27,7 @@ const drivers = join(folder, 'drivers');
 mkdirSync(drivers);
 writeFileSync(
   join(drivers, 'losing.mjs'),
-  `import { existsSync } from 'node:fs';
+  `import { rmSync } from 'node:fs';
 const about = {
   name: 'losing', reach: 'none', modes: ['exclusive', 'shared', 'read', 'part'], guarantees: [], doesNotGuarantee: [], supervise: true,
 };
@@ -36,7 +36,12 @@ const start = () => ({
     let timer;
     const lost = new Promise((resolve) => {
       timer = setInterval(() => {
-        if (existsSync(${JSON.stringify(loss)})) resolve({ reason: 'the moon set', resources: requests.map(({ resource }) => resource.label) });
+        try {
+          rmSync(${JSON.stringify(loss)});
+        } catch {
+          return;
+        }
+        resolve({ reason: 'the moon set', resources: requests.map(({ resource }) => resource.label) });
       }, 10);
     });
     return { requests, descriptors: [], tokens: {}, lost, timer };
@@ -56,7 +61,7 @@ afterEach(async () => {
   await untilFree(disk);
 });
 
-const script = `echo start >>${starts}; rm -f ${loss}
+const script = `echo start >>${starts}
 ${daemonizing('echo daemon; exec sleep 1000')}; trap 'exit 0' TERM; echo up; while :; do sleep 0.01; done`;
 
 function run(...options: readonly string[]): Running {
@@ -157,9 +162,21 @@ test('restart: stopped, locked anew, and started again', async () => {
   await upAndLost(running);
   await until(() => readFileSync(starts, 'utf8') === 'start\nstart\n', 'the second start');
   await until(() => running.stdout.split('up\n').length === 3, 'it to be up');
-  assert.equal(existsSync(loss), false);
   assert.equal(lockOn(disk), 'write');
   running.child.kill('SIGTERM');
   assert.equal(await running.exited, 0);
+  assert.deepEqual(leftProcesses(), []);
+});
+
+test('restart: not if it is told to end while the command is being stopped', async () => {
+  const deaf = `echo start >>${starts}; trap '' TERM; echo up; while :; do sleep 0.1; done`;
+  const asked = ['--driver', 'fcntl,losing', '--supervise', '--on-lost', 'restart', '--disk', disk];
+  const running = start(holdfast, ['run', '-q', ...asked, '--', 'sh', '-c', deaf]);
+  await running.says('up');
+  writeFileSync(loss, '');
+  await until(() => !existsSync(loss), 'the loss to be noticed');
+  running.child.kill('SIGTERM');
+  assert.equal(await running.exited, 128 + 9);
+  assert.equal(readFileSync(starts, 'utf8'), 'start\n');
   assert.deepEqual(leftProcesses(), []);
 });
