@@ -163,6 +163,8 @@ export interface DiskDescription {
   readonly skip?: string;
   /** What the XML says is below it; undefined: it says nothing, `[]`: nothing is below. From top to base. */
   readonly backing?: readonly DiskDescription[];
+  /** The file with the data of this image, where the XML names it (`<dataStore>`): locked as the image is. */
+  readonly dataStore?: DiskDescription;
   /** Something worth saying in the plan (`transient: libvirt writes to an overlay of its own`). */
   readonly note?: string;
 }

@@ -41,6 +41,7 @@ export function readDisk(disk: XmlElement): DiskDescription[] {
     optional: sourceElement?.attributes['startupPolicy'] === 'optional',
     ...formatOf(child(disk, 'driver')?.attributes['type']),
     ...backingOf(disk, subject),
+    ...dataStoreOf(sourceElement, subject, mode),
     ...(note === undefined ? {} : { note }),
   };
   const mirror = child(disk, 'mirror');
@@ -110,6 +111,21 @@ function backingOf(parent: XmlElement, subject: string): { backing?: readonly Di
     ...below,
   };
   return { backing: [base, ...(below.backing ?? [])] };
+}
+
+/** A file of its own for the data of an image (libvirt: formatdomain, `<dataStore>`). */
+function dataStoreOf(
+  source: XmlElement | undefined,
+  diskSubject: string,
+  mode: AskedMode,
+): { dataStore?: DiskDescription } {
+  const store = source === undefined ? undefined : child(source, 'dataStore');
+  if (store === undefined) return {};
+  const subject = `the data store of ${diskSubject}`;
+  const read = readSource(store, child(store, 'source'), subject);
+  if (read === undefined) throw noSource(store, subject);
+  const format = formatOf(child(store, 'format')?.attributes['type']);
+  return { dataStore: { ...describe('disk', read, store, mode), ...format } };
 }
 
 function describe(

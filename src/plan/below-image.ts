@@ -12,6 +12,8 @@ export interface Below {
    * name can mean: one of them exists at least.
    */
   readonly dataFiles: readonly (readonly BackingName[])[];
+  /** Its data is in another file, and it does not say in which. */
+  readonly unnamedData?: boolean;
   readonly notes: readonly string[];
 }
 
@@ -45,7 +47,8 @@ function belowQcow2(seen: Seen): Below {
   const unnamed = dataFile !== undefined && dataFile.name === undefined;
   return {
     dataFiles: dataFile?.name === undefined ? [] : [dataFileNames(dataFile.name, seen.path)],
-    notes: unnamed ? [`${label}: its data is in another file that it does not name: that is not locked`] : [],
+    notes: [],
+    ...(unnamed ? { unnamedData: true } : {}),
     ...(backing === undefined ? {} : { backing: readBackingName(backing.name, seen.path, backing.format) }),
   };
 }

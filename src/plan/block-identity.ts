@@ -1,8 +1,10 @@
 /** The identity of a block device, and what it is a part of or made of. */
 import type { Surroundings } from './surroundings.js';
 import { readBlockDevice, type BlockDevice } from '../system/block-devices.js';
+import { behindLoop } from '../system/loop-status.js';
+import { sameInode } from '../system/inode.js';
 import { fileIdentity } from './file-identity.js';
-import { glanceAtPath, type Seen } from './look-at-path.js';
+import { glanceAtPath, printable, type Seen } from './look-at-path.js';
 
 /** Devices stacked deeper than this are not followed: a partition on LVM on RAID on multipath is 5. */
 const stackMax = 32;
@@ -18,6 +20,8 @@ export interface BlockIdentity {
   readonly parents: readonly ({ readonly device: string } | { readonly file: Seen })[];
   /** What could not be seen. */
   readonly note?: string;
+  /** Why what it stands on cannot be locked, so that another way to the same storage would not be kept out. */
+  readonly hidden?: string;
 }
 
 /** 32 letters as LVM writes them: 6-4-4-4-4-4-6. */
@@ -32,7 +36,7 @@ function scsiIdText(wwid: string): string | undefined {
   return digit === undefined ? undefined : `${digit}${match?.[2] ?? ''}`;
 }
 
-type Named = Omit<BlockIdentity, 'name' | 'parents' | 'note'>;
+type Named = Omit<BlockIdentity, 'name' | 'parents' | 'note' | 'hidden'>;
 
 function nameOfMapping(uuid: string, hostId: string): Named {
   // lib/uuid of LVM2: "LVM-", the uuid of the volume group, that of the volume, for internal layers a suffix.
@@ -77,7 +81,9 @@ export class BlockIdentities {
     if (facts === undefined) {
       return { ...plain, parents: [], note: 'sysfs does not show what the device is a part of or stands on' };
     }
-    if (facts.loop !== undefined) return { ...this.loop(facts.loop, plain, depth), name: facts.name };
+    if (facts.loop !== undefined) {
+      return { ...this.loop(facts.name, device, facts.loop, plain, depth), name: facts.name };
+    }
     return { ...(this.identify(facts, depth) ?? plain), name: facts.name, parents: this.parents(facts) };
   }
 
@@ -121,10 +127,19 @@ export class BlockIdentities {
   }
 
   /** Two loop devices on one file are one disk, if they begin at the same byte. */
-  private loop(loop: NonNullable<BlockDevice['loop']>, plain: Named, depth: number): BlockIdentity {
+  private loop(
+    name: string,
+    device: string,
+    loop: NonNullable<BlockDevice['loop']>,
+    plain: Named,
+    depth: number,
+  ): BlockIdentity {
     const file = loop.deleted ? undefined : glanceAtPath(loop.file);
-    if (file === undefined) {
-      return { ...plain, parents: [], note: 'the file behind the loop device has no name here any more' };
+    // The kernel knows the inode; its name may be gone, or lead to another file here, and a lock on that would be none.
+    const { inode } = behindLoop(name, device, loop, this.surroundings.sys);
+    if (file === undefined || (inode !== undefined && !sameInode(inode, file.inode))) {
+      const hidden = `the file behind it, ${printable(loop.file)}, has no name here any more, or another file has that name`;
+      return { ...plain, parents: [], hidden };
     }
     const parents = file.device === undefined ? [{ file }] : [{ device: file.device }];
     const below =
@@ -133,6 +148,12 @@ export class BlockIdentities {
   }
 }
 
-function withoutParents({ name: _name, parents: _parents, note: _note, ...named }: BlockIdentity): Named {
+function withoutParents({
+  name: _name,
+  parents: _parents,
+  note: _note,
+  hidden: _hidden,
+  ...named
+}: BlockIdentity): Named {
   return named;
 }

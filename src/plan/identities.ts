@@ -9,6 +9,8 @@ import type { Surroundings } from './surroundings.js';
 export interface Ancestry {
   readonly resources: readonly Resource[];
   readonly notes: readonly string[];
+  /** Why something that it stands on cannot be locked. */
+  readonly hidden?: string;
 }
 
 /** A part of an identity that was free text: the separator in it is written otherwise. */
@@ -61,6 +63,7 @@ export class Identities {
     if (device === undefined) return { resources: [], notes: [] };
     const found = new Map<string, Resource>();
     const notes: string[] = [];
+    let hidden: string | undefined;
     const visited = new Set<string>();
     const queue = [device];
     for (let next = queue.shift(); next !== undefined; next = queue.shift()) {
@@ -68,6 +71,7 @@ export class Identities {
       visited.add(next);
       const block = this.blocks.of(next);
       if (block.note !== undefined) notes.push(`${resource.label}: ${block.note}`);
+      hidden ??= block.hidden;
       for (const parent of block.parents) {
         const above =
           'file' in parent
@@ -80,7 +84,7 @@ export class Identities {
         if ('device' in parent) queue.push(parent.device);
       }
     }
-    return { resources: [...found.values()], notes };
+    return { resources: [...found.values()], notes, ...(hidden === undefined ? {} : { hidden }) };
   }
 
   /** A device that is known by its number alone; its node in /dev is named where there is one. */

@@ -59,16 +59,22 @@ function mergedMode(uses: readonly Use[]): Mode | undefined {
 /** Enough to find them; a thousand names of one disk would help nobody. */
 const othersNamed = 5;
 
-function refused(use: Use, uses: readonly Use[]): PlanItem {
-  const others = uses.filter((other) => other !== use).slice(0, othersNamed);
-  const names = others.map(({ item, mode }) => `${nameOf(item)} (${mode})`).join(', ');
-  const reason = `asked for as ${use.mode}, and it is the same storage as ${names}`;
+function refused(uses: readonly Use[]): readonly PlanItem[] {
+  // The same few for each: naming all others of each would take the square of their number.
+  const few = uses
+    .slice(0, othersNamed + 1)
+    .map((use) => ({ use, name: `${nameOf(use.item)} (${use.mode})` }));
   const remedy = uses.some(({ mode }) => mode === 'part')
     ? 'A guest cannot have a device and a part of it at once: remove one of the two.'
     : uses.some(({ item }) => item.role === 'base')
       ? 'An image cannot be written and be the base of another: remove one of the two.'
       : 'Remove one of the two, or make both <shareable/> or <readonly/>.';
-  return { ...use.item, verdict: 'refuse', code: 'SAME_DISK_TWICE', reason, remedy };
+  return uses.map((use) => {
+    const names = few.filter((other) => other.use !== use).slice(0, othersNamed);
+    const others = names.map(({ name }) => name).join(', ');
+    const reason = `asked for as ${use.mode}, and it is the same storage as ${others}`;
+    return { ...use.item, verdict: 'refuse', code: 'SAME_DISK_TWICE', reason, remedy };
+  });
 }
 
 /** By code units, so that the order is the same on every host and in every language. */
@@ -100,7 +106,7 @@ export function mergeRequests(items: readonly PlanItem[]): MergedPlan {
   for (const uses of groups.values()) {
     const mode = mergedMode(uses);
     if (mode === undefined) {
-      for (const use of uses) merged[use.index] = refused(use, uses);
+      for (const [index, item] of refused(uses).entries()) merged[uses[index]?.index ?? 0] = item;
       continue;
     }
     const resource = uses.find((use) => use.mode === mode)?.item.resource;

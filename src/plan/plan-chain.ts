@@ -3,11 +3,21 @@ import { HoldfastError } from '../errors.js';
 import type { DiskDescription, Mode, PlanItem } from '../vocabulary.js';
 import type { BackingName } from './backing-name.js';
 import { isMissing, lookAtPath, printable, type Seen } from './look-at-path.js';
-import { ancestorItems, planSource, resourceAt, whatIs, type PlannedSource } from './plan-source.js';
+import {
+  ancestorItems,
+  planSource,
+  resourceAt,
+  unlockableItem,
+  whatIs,
+  type PlannedSource,
+} from './plan-source.js';
 import type { Planner } from './planner.js';
 
 /** The longest chain that is followed; libvirt's own limit is the same. */
 export const chainLayersMax = 200;
+
+const dataRemedy =
+  'Keep the data in a file that can be named by its path, or accept the danger with --allow-unlocked.';
 
 interface Layer {
   readonly seen: Seen;
@@ -37,7 +47,8 @@ class Chain {
   }
 
   async plan(top: PlannedSource, mode: Mode): Promise<void> {
-    const { backing } = this.disk;
+    const { backing, dataStore } = this.disk;
+    if (dataStore !== undefined) this.dataStore(dataStore, mode);
     const layers = [this.layer(top, this.disk.format, mode, backing !== undefined)];
     for (const base of backing ?? []) {
       const place = base.place ?? this.disk.place;
@@ -49,6 +60,14 @@ class Chain {
       layers.push(this.layer(source, base.format, 'read', told));
     }
     for (const layer of layers) if (layer !== undefined) await this.follow(layer);
+  }
+
+  private dataStore(store: DiskDescription, mode: Mode): void {
+    if (mode === 'part') return;
+    const { role, label } = this.disk;
+    const { item } = planSource(store, { role, mode, of: label }, this.planner);
+    this.add(item.verdict === 'lock' ? { ...item, reason: `it holds the data of ${label}` } : item);
+    if (item.resource !== undefined) this.planned.add(item.resource.identity);
   }
 
   private layer(
@@ -82,6 +101,7 @@ class Chain {
       const below = await this.planner.below(layer.seen, layer.format);
       this.planner.note(...below.notes);
       for (const names of below.dataFiles) this.dataFile(names, layer);
+      if (below.unnamedData === true) this.unnamedData(layer);
       layer = below.backing === undefined ? undefined : this.base(below.backing, layer, trail);
     }
   }
@@ -147,8 +167,8 @@ class Chain {
     let found = false;
     for (const name of names) {
       if (name.kind === 'elsewhere') {
-        const reason = `holds the data of ${owner}, but is not locked: ${name.why}`;
-        this.items.push({ role, label: name.name, verdict: 'skip', reason, of });
+        const reason = `it holds the data of ${owner}, and cannot be locked: ${name.why}`;
+        this.items.push(unlockableItem({ role, label: name.name, of }, reason, dataRemedy, this.planner));
         return;
       }
       const label = printable(name.path);
@@ -169,6 +189,15 @@ class Chain {
       this.add({ role, label, verdict: 'lock', mode: image.mode, resource, reason, of });
     }
     if (!found) throw missing;
+  }
+
+  /** The header says that the data is elsewhere, and not where; the XML may have said it (`<dataStore>`). */
+  private unnamedData(image: Layer): void {
+    if (this.disk.dataStore !== undefined) return;
+    const owner = printable(image.seen.path);
+    const reason = `the data of ${owner} is in another file that it does not name`;
+    const base = { role: this.disk.role, label: owner, of: this.disk.label };
+    this.items.push(unlockableItem(base, reason, dataRemedy, this.planner));
   }
 
   private details(): { resource: string; place?: NonNullable<DiskDescription['place']> } {

@@ -27,15 +27,13 @@ function lockItem(base: ItemBase, resource: Resource, mode: AskedMode, note: str
 function unresolvedVolume(
   base: ItemBase,
   source: Extract<Source, { type: 'volume' }>,
+  note: string | undefined,
   planner: Planner,
 ): PlanItem {
-  const reason = `it is the volume ${source.volume} of libvirt's pool ${source.pool}, and libvirt was not asked where that is`;
-  if (planner.allowUnlocked) {
-    planner.note(`${base.label} is not locked, as you allowed: ${reason}`);
-    return { ...base, verdict: 'skip', reason: `not locked, as you allowed: ${reason}` };
-  }
+  const why = note ?? 'libvirt was not asked where that is';
+  const reason = `it is the volume ${source.volume} of libvirt's pool ${source.pool}, and ${why}`;
   const remedy = 'Let libvirt resolve it (--connect URI), or write the path that `virsh vol-path` prints.';
-  return { ...base, verdict: 'refuse', code: 'CANNOT_LOCK', reason, remedy };
+  return unlockableItem(base, reason, remedy, planner);
 }
 
 /** The resource of a path that was looked at, with a note if nobody knows how far its file system reaches. */
@@ -53,9 +51,13 @@ export function resourceAt(seen: Seen, label: string, planner: Planner): Resourc
 /** Ancestors of a resource as items: what it is a part of, or stands on. */
 export function ancestorItems(of: PlanItem, planner: Planner): PlanItem[] {
   if (of.resource === undefined || of.verdict !== 'lock') return [];
-  const { resources, notes } = planner.identities.ancestorsOf(of.resource);
+  const { resources, notes, hidden } = planner.identities.ancestorsOf(of.resource);
   planner.note(...notes);
-  return resources.map((resource) => ({
+  const unseen =
+    hidden === undefined
+      ? []
+      : [unlockableItem({ role: 'ancestor', label: of.label, of: of.label }, hidden, hiddenRemedy, planner)];
+  const seen = resources.map((resource): PlanItem => ({
     role: 'ancestor',
     label: resource.label,
     verdict: 'lock',
@@ -63,6 +65,17 @@ export function ancestorItems(of: PlanItem, planner: Planner): PlanItem[] {
     resource,
     of: of.label,
   }));
+  return [...seen, ...unseen];
+}
+
+const hiddenRemedy =
+  'Detach the device and attach it again by the present name of its file, or accept the danger with --allow-unlocked.';
+
+/** Refused, unless the user accepts that it is not locked; then the plan says so. */
+export function unlockableItem(base: ItemBase, reason: string, remedy: string, planner: Planner): PlanItem {
+  if (!planner.allowUnlocked) return { ...base, verdict: 'refuse', code: 'CANNOT_LOCK', reason, remedy };
+  planner.note(`NOT LOCKED: ${base.label}: ${reason}`);
+  return { ...base, verdict: 'skip', reason: `not locked, as you allowed: ${reason}` };
 }
 
 /**
@@ -91,7 +104,7 @@ export function planSource(
     case 'vhostuser':
       return skip('its storage belongs to the process behind the socket, which has to lock it');
     case 'volume':
-      return { item: unresolvedVolume(base, source, planner) };
+      return { item: unresolvedVolume(base, source, disk.note, planner) };
     case 'network': {
       const found = networkIdentity(source, planner.surroundings);
       return {

@@ -46,10 +46,11 @@ function readLoopDevice(name: string, sys: string): LoopDevice | undefined {
   const device = readProcText(`${sys}/block/${name}/dev`, 64)?.trim();
   const loop = device === undefined ? undefined : readBlockDevice(device, sys)?.loop;
   if (device === undefined || loop === undefined) return undefined;
-  return { name, device, file: loop.file, ...behind(name, device, loop, sys) };
+  return { name, device, file: loop.file, ...behindLoop(name, device, loop, sys) };
 }
 
-function behind(
+/** What stands behind a loop device, whatever its name leads to by now; nothing where that cannot be found out. */
+export function behindLoop(
   name: string,
   device: string,
   loop: { readonly file: string; readonly deleted: boolean },

@@ -268,3 +268,19 @@ describe('mirrors', () => {
     thrown('RELATIVE_PATH', () => mirrored("<mirror file='new'/>"), '3:1');
   });
 });
+
+test('a data store is the disk\u2019s own, in its mode', () => {
+  const xml = `<domain><name>g</name><devices><disk type='file'><driver type='qcow2'/>
+    <source file='/a.qcow2'><dataStore type='file'><format type='raw'/><source file='/a.raw'/></dataStore></source>
+    <target dev='vda'/></disk></devices></domain>`;
+  const [only, ...others] = readDomainXml(xml).disks;
+  assert.deepEqual(others, []);
+  assert.deepEqual(
+    [only?.dataStore?.label, only?.dataStore?.mode, only?.dataStore?.format],
+    ['/a.raw', 'exclusive', 'raw'],
+  );
+  assert.throws(
+    () => readDomainXml(xml.replace("<source file='/a.raw'/>", '')),
+    /the data store of disk vda has no source/,
+  );
+});

@@ -105,5 +105,5 @@ test('a device without sysfs keeps its number, and the plan says what it could n
 test('the file of a loop device that is gone is said', (t) => {
   const attributes = { 'loop/backing_file': '/nowhere/a.img (deleted)', 'loop/offset': '0' };
   const around = surroundings(t, [{ at: 'virtual/block/loop0', device: '7:0', attributes }]);
-  assert.match(new Identities(around).ancestorsOf(block('7:0')).notes.join(), /has no name here/);
+  assert.match(new Identities(around).ancestorsOf(block('7:0')).hidden ?? '', /has no name here/);
 });

@@ -160,7 +160,9 @@ test('a volume that nobody resolved is refused, or skipped where that is allowed
   assert.deepEqual([refused.verdict, refused.code], ['refuse', 'CANNOT_LOCK']);
   const allowed = await makePlan(description, { allowUnlocked: true });
   assert.equal(itemOf(allowed, 'x').verdict, 'skip');
-  assert.match(allowed.notes.join(), /not locked, as you allowed/);
+  assert.match(allowed.notes.join(), /NOT LOCKED: x: it is the volume v/);
+  const told = guest([{ ...without({ type: 'volume', pool: 'p', volume: 'v' }), note: 'virsh is missing' }]);
+  assert.match(itemOf(await makePlan(told), 'x').reason ?? '', /virsh is missing/);
 });
 
 test('an NVMe namespace', async () => {

@@ -184,7 +184,19 @@ test('an external data file is locked as its image is', async (t) => {
   );
   assert.deepEqual(asked(await makePlan(guest([qcow2(base)]))), [`exclusive ${base}`, `exclusive ${data}`]);
   writeFileSync(base, craftQcow2({ incompatible: 4n }));
-  assert.match((await makePlan(guest([qcow2(base)]))).notes.join(), /another file that it does not name/);
+  const unnamed = await makePlan(guest([qcow2(base)]));
+  assert.match(
+    unnamed.items.find(({ code }) => code === 'CANNOT_LOCK')?.reason ?? '',
+    /another file that it does not name/,
+  );
+  const allowed = await makePlan(guest([qcow2(base)]), { allowUnlocked: true });
+  assert.match(allowed.notes.join(), /NOT LOCKED: .*another file that it does not name/);
+  const named = await makePlan(guest([{ ...qcow2(base), dataStore: disk(data) }]));
+  assert.deepEqual(asked(named), [`exclusive ${base}`, `exclusive ${data}`]);
+  const far = { type: dataFile, data: Buffer.from('nbd:host:10809') };
+  writeFileSync(base, craftQcow2({ incompatible: 4n, extensions: [far] }));
+  const elsewhere = await makePlan(guest([qcow2(base)]));
+  assert.ok(elsewhere.items.some(({ verdict, code }) => verdict === 'refuse' && code === 'CANNOT_LOCK'));
 });
 
 test('a base of two disks is one request; a disk that is a base of another is refused', async (t) => {

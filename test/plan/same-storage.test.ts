@@ -1,7 +1,7 @@
 /** One storage under many names, with real parts: whatever the path, one identity. */
 import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
-import { linkSync, mkdirSync, renameSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import { linkSync, mkdirSync, renameSync, statSync, symlinkSync, unlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
 import { makePlan } from '../../src/plan/make-plan.js';
@@ -152,4 +152,30 @@ test('a second node of a device is the same device', async (t) => {
   execFileSync('mknod', [node, 'b', major ?? '', minor ?? '']);
   assert.equal(await identity(node), await identity(device));
   assert.equal((await request(node)).resource.device, `${major}:${minor}`);
+});
+
+test('a loop device whose file lost its name, or whose name leads elsewhere, is refused', async (t) => {
+  if (!needs(t, 'root', 'losetup')) return;
+  const folder = scratch(t);
+  const file = join(folder, 'behind.img');
+  writeFileSync(file, Buffer.alloc(imageBytes));
+  const device = attach(t, file);
+  if (device === undefined) return;
+  const refusal = async (): Promise<string | undefined> =>
+    (await makePlan(guest([disk(device)]))).items.find(({ verdict }) => verdict === 'refuse')?.code;
+  assert.equal(await refusal(), undefined);
+  renameSync(file, join(folder, 'moved.img'));
+  assert.equal(await refusal(), undefined, 'the kernel follows a new name');
+  writeFileSync(join(folder, 'other.img'), Buffer.alloc(imageBytes));
+  const covered = join(folder, 'moved.img');
+  execFileSync('mount', ['--bind', join(folder, 'other.img'), covered]);
+  try {
+    assert.equal(await refusal(), 'CANNOT_LOCK');
+  } finally {
+    execFileSync('umount', [covered]);
+  }
+  unlinkSync(covered);
+  assert.equal(await refusal(), 'CANNOT_LOCK');
+  const allowed = await makePlan(guest([disk(device)]), { allowUnlocked: true });
+  assert.match(allowed.notes.join(), /NOT LOCKED: .*has no name here any more/);
 });
