@@ -21,12 +21,16 @@ export interface LockMeaning {
   readonly detail?: string;
 }
 
-/** The bytes that lock drivers look at: a writer with a lock on one of them is refused by its lock. */
+/**
+ * The bytes on which any lock is met by whoever asks to write: a writer with a lock on one of them is refused by its
+ * lock. The others only tell modes apart, or what a reader does; a lock there keeps nobody out.
+ */
 const watchedBytes: readonly (readonly [first: number, last: number])[] = [
   [0, 0],
-  [2, 4],
-  [100, 103],
-  [200, 203],
+  [101, 101],
+  [103, 103],
+  [200, 201],
+  [203, 203],
 ];
 
 /** Whether a lock stands where lock drivers look. A flock(2) never does: it does not meet fcntl's locks. */

@@ -75,10 +75,10 @@ test('other locks are told as they are', () => {
   assert.deepEqual(meaningOf([], 'x'), { through: [] });
 });
 
-test('lock drivers look at bytes 0, 2 to 4, 100 to 103 and 200 to 203', () => {
+test('who asks to write meets any lock on bytes 0, 101, 103, 200, 201 and 203', () => {
   const watched = (byte: number): boolean => isWatched(lock('OFD', 'read', byte, byte));
   const bytes = Array.from({ length: 300 }, (_, byte) => byte).filter(watched);
-  assert.deepEqual(bytes, [0, 2, 3, 4, 100, 101, 102, 103, 200, 201, 202, 203]);
+  assert.deepEqual(bytes, [0, 101, 103, 200, 201, 203]);
   assert.ok(isWatched(lock('POSIX', 'write', 50)));
   assert.ok(!isWatched(lock('POSIX', 'write', 204)));
   assert.ok(!isWatched(lock('FLOCK', 'write', 0)));
