@@ -11,6 +11,9 @@ import { join } from 'node:path';
 import { start, type Running, type StartOptions } from './command.js';
 import { until } from './until.js';
 
+/** A volume is made of several programs, and a busy machine takes its time. */
+const startMsMax = 90_000;
+
 export interface GlusterFs {
   /** The same volume twice. */
   readonly mounts: readonly [string, string];
@@ -69,6 +72,7 @@ export async function startGlusterFs(parent: string): Promise<GlusterFs> {
         return existsSync(join(folder, 'up'));
       },
       () => `GlusterFS:\n${log()}`,
+      startMsMax,
     );
     const inside = firstChild(outside.pid ?? 0);
     return {
