@@ -33,9 +33,9 @@ export interface Running {
   readonly stderr: string;
   /** Returns when its output has this text; throws if it ends without, or takes too long. */
   says(text: string, where?: 'stdout' | 'stderr'): Promise<void>;
-  /** When it has ended and nobody has its output open any longer. */
+  /** When it has ended and nobody has its output open any longer. Rejects a minute after it was asked for. */
   readonly ended: Promise<Ended>;
-  /** When it has ended, though others may still have its output open. */
+  /** When it has ended, though others may still have its output open. Rejects a minute after it was asked for. */
   readonly exited: Promise<number>;
 }
 
@@ -100,8 +100,15 @@ export function start(program: string, args: readonly string[], options: StartOp
   return {
     pid: child.pid ?? 0,
     child,
-    exited,
-    ended,
+    get exited() {
+      return within(exited, () => `the end of ${program} ${args.join(' ')}`);
+    },
+    get ended() {
+      return within(
+        ended,
+        () => `the end of all of ${program} ${args.join(' ')}: ${text.stdout}${text.stderr}`,
+      );
+    },
     get stdout() {
       return text.stdout;
     },
@@ -118,6 +125,21 @@ export function start(program: string, args: readonly string[], options: StartOp
         () => `'${wanted}' in: ${text.stdout}${text.stderr}`,
       ),
   };
+}
+
+const endMsMax = 60_000;
+
+/** A program that hangs is to fail its test, not to hang it. */
+async function within<Result>(promise: Promise<Result>, what: () => string): Promise<Result> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`waited in vain for ${what()}`)), endMsMax);
+  });
+  try {
+    return await Promise.race([promise, late]);
+  } finally {
+    clearTimeout(timer);
+  }
 }
 
 /** `holdfast ARGS`, until it has ended. */
