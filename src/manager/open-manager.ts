@@ -109,10 +109,11 @@ export class Manager {
     return driverPath === undefined ? {} : { path: driverPath };
   }
 
-  async #planOptions(allowUnlocked: boolean): Promise<PlanOptions> {
+  async #planOptions(allowUnlocked: boolean, hints: boolean): Promise<PlanOptions> {
     const { aliases, localFileSystems } = await this.configuration();
     return {
       allowUnlocked,
+      hints,
       ...(aliases === undefined ? {} : { aliases }),
       ...(localFileSystems === undefined ? {} : { localFileSystems }),
     };
@@ -127,7 +128,7 @@ export class Manager {
     this.#requireOpen();
     const allowUnlocked = await this.#allowUnlocked(options);
     const guest = await describeGuest(input, options.signal);
-    const plan = await makePlan(guest, await this.#planOptions(allowUnlocked));
+    const plan = await makePlan(guest, await this.#planOptions(allowUnlocked, true));
     return checkPlan(plan, await this.#drivers(), await this.#records(), allowUnlocked);
   }
 
@@ -152,7 +153,7 @@ export class Manager {
   ): Promise<AcquiredPlan> {
     const { waitMs } = await this.configuration();
     const allowUnlocked = await this.#allowUnlocked(options);
-    const planOptions = await this.#planOptions(allowUnlocked);
+    const planOptions = await this.#planOptions(allowUnlocked, options.command !== undefined);
     const chain = await this.#drivers();
     const { signal, leave } = joinSignals(options.signal, this.#closing.signal);
     let plan: Plan | undefined;

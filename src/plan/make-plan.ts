@@ -38,7 +38,7 @@ function sayUntoldFormat(
   top: PlannedSource,
   planner: Planner,
 ): void {
-  if (format !== undefined || backing !== undefined || place !== undefined) return;
+  if (!planner.hints || format !== undefined || backing !== undefined || place !== undefined) return;
   if (top.seen === undefined || top.seen.storage === 'directory' || !beginsLikeQcow2(top.seen)) return;
   const { label } = top.item;
   planner.note(

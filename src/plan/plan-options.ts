@@ -1,6 +1,8 @@
 export interface PlanOptions {
   /** What cannot be locked is skipped, and the plan says so, instead of being refused. */
   readonly allowUnlocked?: boolean;
+  /** Notes that cost a look into each image: for people who wrote a command line, not for a program that locks all day. */
+  readonly hints?: boolean;
   /**
    * One name for storage that has several: what the mount table or the XML calls it (`nas-b:/images`, `nas-b`,
    * `mon1,mon2`) to what it shall be called (`nas-a:/images`).

@@ -9,6 +9,7 @@ export class Planner {
   readonly surroundings: Surroundings;
   readonly identities: Identities;
   readonly allowUnlocked: boolean;
+  readonly hints: boolean;
   readonly qemuImg: string;
   /** Whether anything was decided by what an image says of itself. */
   headersRead = false;
@@ -19,6 +20,7 @@ export class Planner {
     this.surroundings = surroundings;
     this.identities = new Identities(surroundings);
     this.allowUnlocked = options.allowUnlocked ?? false;
+    this.hints = options.hints ?? false;
     this.qemuImg = options.qemuImg ?? 'qemu-img';
   }
 

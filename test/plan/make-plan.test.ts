@@ -246,10 +246,13 @@ test('a file system of unknown type is said', async () => {
 test('a disk that begins like qcow2, and that nobody said is one, is told of', async (t) => {
   const path = join(scratch(t), 'a.img');
   writeFileSync(path, 'raw data');
-  assert.deepEqual((await makePlan(guest([argument(path)]))).notes, []);
+  assert.deepEqual((await makePlan(guest([argument(path)]), { hints: true })).notes, []);
   writeFileSync(path, Buffer.from('QFI\xfb and more', 'latin1'));
-  assert.match((await makePlan(guest([argument(path)]))).notes.join(), /a\.img begins like a qcow2 image/);
-  assert.deepEqual((await makePlan(guest([disk(path, { format: 'raw' })]))).notes, []);
+  assert.match(
+    (await makePlan(guest([argument(path)]), { hints: true })).notes.join(),
+    /a\.img begins like a qcow2 image/,
+  );
+  assert.deepEqual((await makePlan(guest([disk(path, { format: 'raw' })]), { hints: true })).notes, []);
 });
 
 test('only raw images can be shared', async (t) => {
