@@ -10,6 +10,9 @@
 unset HOLDFAST_LAUNCH HOLDFAST_ENVIRON _holdfast_open
 case ${1-} in run)
 {
+  # dash drops what is no shell variable's name, such as the functions that bash exports (BASH_FUNC_name%%). Looked for
+  # beside all else: it is the one program that has to be started here.
+  LC_ALL=C grep -qzvE '^[A-Za-z_][A-Za-z0-9_]*=' /proc/$$/environ &
   while read -r _holdfast_1 _holdfast_2 _holdfast_3 _holdfast_soft _holdfast_4; do
     case "$_holdfast_1 $_holdfast_2 $_holdfast_3" in 'Max open files') break ;; esac
   done </proc/$$/limits
@@ -31,8 +34,7 @@ case ${1-} in run)
     { read -r _holdfast_2 && read -r _holdfast_2 _holdfast_3; } </proc/$$/fdinfo/$_holdfast_1 || continue
     case $_holdfast_3 in *[2367]??????) ;; *) _holdfast_open=${_holdfast_open-}$_holdfast_1, ;; esac
   done
-  # dash drops what is no shell variable's name, such as the functions that bash exports (BASH_FUNC_name%%).
-  if LC_ALL=C grep -qzvE '^[A-Za-z_][A-Za-z0-9_]*=' /proc/$$/environ; then
+  if wait $!; then
     _holdfast_1=$(LC_ALL=C grep -zvE '^[A-Za-z_][A-Za-z0-9_]*=' /proc/$$/environ | base64 -w0)
     # 131072 bytes are the kernel's limit of one variable (execve(2), MAX_ARG_STRLEN).
     [ "${#_holdfast_1}" -lt 130000 ] && export HOLDFAST_ENVIRON="$_holdfast_1"
