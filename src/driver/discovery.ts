@@ -3,6 +3,7 @@
  * `$HOLDFAST_DRIVER_PATH`. The first found wins; the others of its name are listed as shadowed.
  */
 import { createRequire } from 'node:module';
+import { dirname } from 'node:path';
 import { types } from 'node:util';
 import { causeText, HoldfastError, isHoldfastError } from '../errors.js';
 import type { DriverAbout, DriverFactory } from './contract.js';
@@ -120,6 +121,8 @@ async function safeLocation(name: string, file: string, folder: string | undefin
   try {
     const location = await safeRealPath(file);
     if (folder !== undefined) await requireSafeTree(await safeRealPath(folder));
+    // What it loads by a relative path is looked for beside the file itself, wherever symlinks lead to.
+    await requireSafeTree(dirname(location));
     return location;
   } catch (error) {
     throw isHoldfastError(error) ? error : broken(name, file, error);

@@ -5,7 +5,7 @@
  * on the way to it, could run what he likes. What was checked is what is loaded: the path that comes back has
  * no symlink left, and nobody else can put another file there in between.
  */
-import { lstat, readdir, readlink, stat } from 'node:fs/promises';
+import { lstat, readdir, readlink } from 'node:fs/promises';
 import type { Stats } from 'node:fs';
 import { join, resolve, sep } from 'node:path';
 import { HoldfastError } from '../errors.js';
@@ -29,7 +29,11 @@ export async function safeRealPath(path: string): Promise<string> {
   while (left.length > 0) {
     const [name = '', ...rest] = left;
     const next = join(real, name);
-    const stats = await lstat(next);
+    const stats = await lstat(next).catch(async (error: unknown) => {
+      // What is missing in a folder that others can add names to, they could put there.
+      requireUnwritable(real, await lstat(real));
+      throw error;
+    });
     if (!stats.isSymbolicLink()) {
       requireSafe(next, stats);
       real = next;
@@ -47,31 +51,52 @@ export async function safeRealPath(path: string): Promise<string> {
 
 /**
  * Checks everything below a folder that `safeRealPath` found safe: a driver of several files is as safe as
- * its least safe file.
+ * its least safe file. Where a symlink leads to a folder, everything below that is checked as well. Unlike a
+ * folder above the driver, none here may have others add names, not even with the sticky bit: what a driver
+ * looks for first and has not got, they could put there.
  * @throws HoldfastError DRIVER_UNSAFE
  */
 export async function requireSafeTree(folder: string): Promise<void> {
   let files = 0;
+  /** Real paths: symlinks that lead round in a circle are followed once. */
+  const seen = new Set<string>();
   const folders = [folder];
   for (let current = folders.pop(); current !== undefined; current = folders.pop()) {
+    if (seen.has(current)) continue;
+    seen.add(current);
+    requireUnwritable(current, await lstat(current));
     for (const entry of await readdir(current, { withFileTypes: true })) {
       if (++files > filesMax) throw unsafe(folder, `it has more than ${filesMax} files`);
-      const path = join(current, entry.name);
-      if (entry.isSymbolicLink()) {
-        requireSafe(path, await stat(await safeRealPath(path)));
-        continue;
-      }
-      requireSafe(path, await lstat(path));
-      if (entry.isDirectory()) folders.push(path);
+      const real = entry.isSymbolicLink()
+        ? await targetOf(join(current, entry.name))
+        : join(current, entry.name);
+      if (real === undefined) continue;
+      const stats = await lstat(real);
+      requireSafe(real, stats);
+      if (stats.isDirectory()) folders.push(real);
     }
   }
 }
 
+/** Where a symlink leads; undefined: to nothing, and nobody else can put something there. */
+async function targetOf(link: string): Promise<string | undefined> {
+  try {
+    return await safeRealPath(link);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+    throw error;
+  }
+}
+
 function requireSafe(path: string, stats: Stats): void {
-  requireOwner(path, stats);
   // In a folder with the sticky bit (/tmp) others can add names, but neither rename nor remove what is ours.
-  const othersWrite = (stats.mode & writableByOthers) !== 0;
-  if (othersWrite && !(stats.isDirectory() && (stats.mode & sticky) !== 0)) {
+  if (stats.isDirectory() && (stats.mode & sticky) !== 0) requireOwner(path, stats);
+  else requireUnwritable(path, stats);
+}
+
+function requireUnwritable(path: string, stats: Stats): void {
+  requireOwner(path, stats);
+  if ((stats.mode & writableByOthers) !== 0) {
     throw unsafe(path, 'others can write to it', `Run: chmod go-w ${path}`);
   }
 }

@@ -187,10 +187,11 @@ test('one bad driver hides no other in the list', async () => {
   const path = await folder();
   await put(join(path, 'bad.mjs'), 'export default 1;');
   await put(join(path, 'good.mjs'), moduleText('good'));
-  await put(join(path, 'open.mjs'), moduleText('open'));
-  await chmod(join(path, 'open.mjs'), 0o666);
   await symlink(join(path, 'gone'), join(path, 'dangling.mjs'));
-  const list = await listDrivers({ path });
+  const unsafe = await folder();
+  await put(join(unsafe, 'open.mjs'), moduleText('open'));
+  await chmod(join(unsafe, 'open.mjs'), 0o666);
+  const list = await listDrivers({ path: `${unsafe}:${path}` });
   const code = (name: string): string | undefined => ofName(list, name)[0]?.error?.code;
   assert.equal(code('bad'), 'DRIVER_BROKEN');
   assert.equal(code('open'), 'DRIVER_UNSAFE');
@@ -258,6 +259,51 @@ test('what others can change on the way to a driver makes it unsafe', async (t) 
     await chmod(join(path, 'a/lib/part.js'), 0o666);
     await unsafe(path, 'a', /part\.js: others can write/);
   });
+
+  await t.test('any file of a folder that a symlink in it leads to', async () => {
+    const [path, outside] = [await folder(), await folder()];
+    await mkdir(join(path, 'a'));
+    await mkdir(join(outside, 'deeper'));
+    await put(join(path, 'a/index.js'), moduleText('a'));
+    await put(join(outside, 'deeper/lib.js'), '');
+    await symlink(outside, join(path, 'a/lib'));
+    await symlink('..', join(path, 'a/round'));
+    assert.equal((await findDriver('a', { path })).name, 'a');
+    await chmod(join(outside, 'deeper/lib.js'), 0o666);
+    await unsafe(path, 'a', /lib\.js: others can write/);
+  });
+
+  await t.test(
+    'any file beside a driver that is a single file, or beside where its symlink leads',
+    async () => {
+      const [path, links] = [await folder(), await folder()];
+      await mkdir(join(path, 'parts'));
+      await put(join(path, 'a.mjs'), moduleText('a'));
+      await put(join(path, 'parts/part.js'), '');
+      await symlink(join(path, 'a.mjs'), join(links, 'a.mjs'));
+      assert.equal((await findDriver('a', { path: links })).name, 'a');
+      await chmod(join(path, 'parts/part.js'), 0o666);
+      await unsafe(path, 'a', /part\.js: others can write/);
+      await unsafe(links, 'a', /part\.js: others can write/);
+    },
+  );
+
+  await t.test(
+    'a folder of it, or one that a dangling symlink leads to, where others can add names',
+    async () => {
+      const [path, open] = [await folder(), await folder()];
+      await mkdir(join(path, 'a'));
+      await put(join(path, 'a/index.js'), moduleText('a'));
+      await symlink(join(open, 'gone'), join(path, 'a/lib.js'));
+      assert.equal((await findDriver('a', { path })).name, 'a');
+      await chmod(open, 0o1777);
+      await unsafe(path, 'a', /others can write/);
+      await chmod(open, 0o755);
+      await mkdir(join(path, 'a/parts'));
+      await chmod(join(path, 'a/parts'), 0o1777);
+      await unsafe(path, 'a', /parts: others can write/);
+    },
+  );
 
   await t.test('another owner', async (t) => {
     if (!needs(t, 'root')) return;
