@@ -48,7 +48,14 @@ async function buildCommand() {
   // CommonJS in one file: an ES module costs 6 ms more to start, each further file half a millisecond.
   await bundle(
     { input: { program: 'src/cli/main.ts' }, external: ['koffi'], plugins: [fastBuiltins] },
-    { dir: folder, format: 'cjs', entryFileNames: '[name].js', codeSplitting: false, comments: false, minify },
+    {
+      dir: folder,
+      format: 'cjs',
+      entryFileNames: '[name].js',
+      codeSplitting: false,
+      comments: false,
+      minify,
+    },
   );
   // Compiled code has no importer: whatever is loaded late has to be in the file, or required.
   if (/\bimport\(/.test(readFileSync(program, 'utf8'))) throw new Error('program.js has a dynamic import');

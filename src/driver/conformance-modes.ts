@@ -9,6 +9,18 @@ import type { Bench, CaseDefinition } from './conformance-bench.js';
 export const modeCases: readonly CaseDefinition[] = [
   ...modes.flatMap((asked) => modes.map((held) => pairCase(asked, held))),
   {
+    name: 'a resource is told by its identity, whatever it is called',
+    ability: 'exclusion',
+    excludes: true,
+    async run(bench) {
+      const [disk, other] = await bench.resources(2);
+      assert.ok(disk !== undefined && other !== undefined);
+      await bench.acquire(bench.a, bench.owner('first'), [disk]);
+      await bench.assertInUse(bench.b, [{ ...disk, label: `${disk.label} by another name` }]);
+      await bench.assertFree(bench.b, [{ ...other, label: disk.label }]);
+    },
+  },
+  {
     name: 'a mode is mapped to itself or to a stricter one',
     ability: 'modes',
     excludes: true,
@@ -54,10 +66,16 @@ async function meet(bench: Bench, second: Driver, asked: Mode, held: Mode): Prom
   if (!askedAs.can) return;
   if (compatible(asked, held) && compatible(askedAs.mode, heldAs.mode)) {
     const both = await acquire(second, owner('second'), [disk], askedAs.mode);
+    // Whichever of the two ends first, the other one has it still.
+    const third = await acquire(second, owner('third'), [disk], askedAs.mode);
     await second.release(both);
-  } else {
-    await bench.assertInUse(second, [disk], askedAs.mode);
+    await a.release(first);
+    await bench.assertInUse(a, [disk], 'exclusive');
+    await second.release(third);
+    await bench.assertFree(second, [disk]);
+    return;
   }
+  await bench.assertInUse(second, [disk], askedAs.mode);
   // Whatever became of the second, the first one still has it.
   await bench.assertInUse(second, [disk], 'exclusive');
   await a.release(first);

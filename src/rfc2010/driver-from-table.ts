@@ -104,11 +104,16 @@ function startedTable<Handle>(
       throw new HoldfastError('DRIVER_FAILED', `driver ${name}: new_drv gave nothing`);
     }
     const values = { id: String(owner.id ?? -1), uuid: owner.uuid, name: owner.name };
-    for (const [key, value] of Object.entries(values)) {
-      await succeed(table.set_parameter_drv(handle as Handle, key, value), {
-        code: 'DRIVER_FAILED',
-        message: `driver ${name}: set_parameter_drv refused ${key} = ${value}`,
-      });
+    try {
+      for (const [key, value] of Object.entries(values)) {
+        await succeed(table.set_parameter_drv(handle as Handle, key, value), {
+          code: 'DRIVER_FAILED',
+          message: `driver ${name}: set_parameter_drv refused ${key} = ${value}`,
+        });
+      }
+    } catch (error) {
+      await close(handle as Handle).catch(() => undefined); // The first error is the one that matters.
+      throw error;
     }
     return handle as Handle;
   };
@@ -131,11 +136,14 @@ function startedTable<Handle>(
     });
   };
   const close = async (handle: Handle): Promise<void> => {
-    await succeed(table.shutdown_drv(handle), {
-      code: 'DRIVER_FAILED',
-      message: `driver ${name}: shutdown_drv failed`,
-    });
-    await table.free_drv?.(handle);
+    try {
+      await succeed(table.shutdown_drv(handle), {
+        code: 'DRIVER_FAILED',
+        message: `driver ${name}: shutdown_drv failed`,
+      });
+    } finally {
+      await table.free_drv?.(handle);
+    }
   };
   const begin = async (
     owner: Owner,
@@ -218,10 +226,8 @@ function startedTable<Handle>(
             ),
         }),
     async end() {
-      await succeed(table.unload_drv(), {
-        code: 'DRIVER_FAILED',
-        message: `driver ${name}: unload_drv refused to unload`,
-      });
+      // -1 says that it wants to stay loaded (the proposal's comment on unload_drv): nothing here unloads a module.
+      await table.unload_drv();
     },
   } satisfies Driver;
 
@@ -245,8 +251,10 @@ interface Failure {
 }
 
 function refused(requests: readonly LockRequest[]): Failure {
-  const resource = requests.map(({ resource }) => resource.label).join(', ');
-  return { code: 'IN_USE', message: `${resource} could not be locked: it is in use`, resource };
+  const labels = requests.map(({ resource }) => resource.label);
+  const message = `${labels.join(', ')} could not be locked: in use`;
+  // A table says that it failed, not for which of them.
+  return { code: 'IN_USE', message, ...(labels[0] === undefined ? {} : { resource: labels[0] }) };
 }
 
 function hasFailed(result: unknown): boolean {

@@ -62,7 +62,7 @@ export class ManagedGuest {
   /** Notes a disk, or takes one more if the guest runs. */
   acquireResource(type: number, name: string, flags: number): Promise<void> {
     return this.#call('acquire_resource', ['new', 'incoming', 'running'], async () => {
-      const disk = diskOf(type, name, flags);
+      const disk = stricter(diskOf(type, name, flags), this.#disks.get(name));
       if (this.#state === 'running') await this.#plug(disk);
       this.#disks.set(name, disk);
     });
@@ -199,6 +199,12 @@ function livesElsewhere(call: string): HoldfastError {
   return new HoldfastError('UNSUPPORTED', `${call}: the lock lives in the process of the guest`, {
     remedy: 'It ends with the guest; whoever comes next can take it then.',
   });
+}
+
+/** What a guest asks for twice it gets in the stricter of the two modes; a reader that also writes is alone with it. */
+function stricter(asked: DiskInput, before: DiskInput | undefined): DiskInput {
+  if (before === undefined || before.mode === asked.mode) return asked;
+  return { ...asked, mode: 'exclusive' };
 }
 
 function diskOf(type: number, name: string, flags: number): DiskInput {

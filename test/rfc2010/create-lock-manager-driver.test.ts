@@ -116,6 +116,23 @@ test('SHARED lets in who shares, and nobody else; READONLY wins over it', async 
   await start(READONLY | SHARED);
 });
 
+test('a disk that is asked for twice is had in the stricter mode', async () => {
+  const impl = over('memory');
+  const path = await disk();
+  for (const flags of [
+    [0, READONLY],
+    [READONLY, 0],
+  ]) {
+    const guest = await guestOf(impl, 'both');
+    for (const one of flags) await impl.acquire_resource(guest, DISK, path, one);
+    await impl.startup_drv(guest);
+    const reader = await guestOf(impl, 'reader');
+    await impl.acquire_resource(reader, DISK, path, READONLY);
+    await assert.rejects(impl.startup_drv(reader), { code: 'IN_USE' });
+    await impl.shutdown_drv(guest);
+  }
+});
+
 test('the same guest does not run twice', async () => {
   const impl = over('memory');
   const uuid = randomUUID();
