@@ -1,7 +1,7 @@
 /** Reads what `--disk` and `--lease` are given. */
 import { HoldfastError } from '../errors.js';
 import type { AskedMode, DiskDescription, LeaseDescription } from '../vocabulary.js';
-import { isLockName, lockNameRule, readLeaseOffset } from './read-lease.js';
+import { isLockName, lockNameRule, readLeaseOffset } from './lease-words.js';
 
 const askedModes: readonly AskedMode[] = ['exclusive', 'shared', 'read', 'peek'];
 const diskForm = 'PATH[:exclusive|shared|read|peek][:format=FORMAT]';

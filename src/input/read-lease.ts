@@ -1,6 +1,7 @@
 /** Reads a `<lease>` (libvirt: formatdomain, "Device leases"). */
 import type { LeaseDescription } from '../vocabulary.js';
 import { inputError } from './input-error.js';
+import { isLockName, lockNameRule, readLeaseOffset } from './lease-words.js';
 import { absolutePath } from './read-source.js';
 import { child, type XmlElement } from './xml-tree.js';
 
@@ -37,18 +38,4 @@ function readOffset(target: XmlElement | undefined, subject: string): number {
   const offset = readLeaseOffset(text);
   if (offset !== undefined) return offset;
   throw inputError('BAD_DATA', target.place, `the offset "${text}" of ${subject} is not a whole number`);
-}
-
-export const lockNameRule = 'It names a file, so it has no slash, is neither . nor .., and is not empty.';
-
-/** Lockspaces and keys become names of files and folders; none may lead out of its lockspace. */
-export function isLockName(text: string): boolean {
-  return text !== '' && text !== '.' && text !== '..' && !/[/\0]/.test(text);
-}
-
-/** Bytes, or undefined: no whole number, or one too large to be exact. */
-export function readLeaseOffset(text: string): number | undefined {
-  if (!/^\d+$/.test(text)) return undefined;
-  const offset = Number(text);
-  return Number.isSafeInteger(offset) ? offset : undefined;
 }
