@@ -85,6 +85,7 @@ function byIdentity(a: LockRequest, b: LockRequest): number {
 
 /** Every path counts: libvirt hashes the one that its XML says, and each has to lead to the same storage still. */
 function withOtherPaths(resource: Resource, uses: readonly Use[]): Resource {
+  if (uses.length === 1) return resource;
   const paths = new Set(uses.flatMap(({ item }) => item.resource?.path ?? []));
   if (resource.path !== undefined) paths.delete(resource.path);
   return paths.size === 0 ? resource : { ...resource, otherPaths: [...paths] };
