@@ -36,7 +36,7 @@ export interface Configuration {
   readonly qemuLock?: QemuLock;
   /** `local_file_systems`: types that count as local to this host besides the known ones. */
   readonly localFileSystems?: readonly string[];
-  /** `[alias]`: the prefix of an identity and what stands for it, for storage known by two names. */
+  /** `[alias]`: a source or a host and the one name that stands for it, for storage known by two names. */
   readonly aliases?: Readonly<Record<string, string>>;
   /** `[driver.NAME]`: settings handed to that driver as they are. */
   readonly driverSettings?: Readonly<Record<string, Readonly<Record<string, unknown>>>>;

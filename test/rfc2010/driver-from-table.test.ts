@@ -175,3 +175,25 @@ test('a guest that cannot be attached is lost', async () => {
     code: 'LOST',
   });
 });
+
+test('whatever fails, a table gets its handle back, and may refuse to be unloaded', async () => {
+  for (const [failing, code] of [
+    ['set_parameter_drv', 'DRIVER_FAILED'],
+    ['startup_drv', 'IN_USE'],
+    ['shutdown_drv', 'DRIVER_FAILED'],
+  ] as const) {
+    let freed = 0;
+    const table = Object.assign(inMemoryTable(), {
+      free_drv: async () => void freed++,
+      unload_drv: async () => -1,
+      [failing]: async () => -1,
+    });
+    const lazy = lazyDriver(driverFromTable(table, { name: 'of-2010', nameOf }));
+    const driver = await lazy.get();
+    const whole = async (): Promise<void> =>
+      driver.release(await driver.acquire(owner('web1'), [request('a'), request('b')], { signal }));
+    await assert.rejects(whole(), { code, ...(code === 'IN_USE' ? { resource: '/images/a.img' } : {}) });
+    assert.equal(freed, 1, failing);
+    await lazy.end();
+  }
+});
