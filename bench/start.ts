@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { inTurn, type Figure } from './measure.js';
 
-const command = fileURLToPath(new URL('../dist/command/holdfast.cjs', import.meta.url));
+const command = fileURLToPath(new URL('../dist/command/holdfast', import.meta.url));
 const rounds = 40;
 
 export async function startFigures(folder: string): Promise<Figure[]> {

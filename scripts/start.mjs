@@ -13,7 +13,7 @@ build();
 
 const folder = mkdtempSync(join(tmpdir(), 'holdfast-demo-'));
 const env = { ...environment(), HOLDFAST_RUNTIME_DIR: join(folder, 'holds'), XDG_CONFIG_HOME: folder };
-const holdfast = join(root, 'dist/command/holdfast.cjs');
+const holdfast = join(root, 'dist/command/holdfast');
 const inUse = 75;
 /** QEMU under TCG on a slow machine; nothing waits that long where all is well. */
 const patienceMs = 30_000;
@@ -134,7 +134,7 @@ async function demo() {
   tell('Now the second one may start.');
   promise(run(['holdfast', 'run', '--xml', 'guest.xml', '--', 'echo', 'started']), 'started');
   run(['holdfast', 'list']);
-  tell('That is all. Go on with: node dist/command/holdfast.cjs help');
+  tell('That is all. Go on with: node dist/command/holdfast help');
 }
 
 try {

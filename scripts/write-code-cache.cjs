@@ -1,15 +1,16 @@
 'use strict';
 /**
- * Compiles dist/command/program.js with the Node that runs this, and writes what V8 made of it beside it. What
+ * Compiles dist/command's files with the Node that runs this, and writes what V8 made of each beside it. What
  * has to start fast is run first, so that its functions are compiled too, not only declared; what else is compiled costs
  * every start its reading.
  */
 const { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } = require('node:fs');
 const { tmpdir } = require('node:os');
-const { dirname, join } = require('node:path');
+const { join } = require('node:path');
 const { Script } = require('node:vm');
 
-const filename = process.argv[2];
+const built = process.argv[2];
+const files = ['program', 'later'];
 const folder = mkdtempSync(join(tmpdir(), 'holdfast-cache-'));
 const disk = join(folder, 'disk.img');
 const xml = join(folder, 'guest.xml');
@@ -27,20 +28,31 @@ writeFileSync(command, '#!/nonexistent\n');
 chmodSync(command, 0o755);
 Object.assign(process.env, { HOLDFAST_RUNTIME_DIR: join(folder, 'holds'), XDG_CONFIG_HOME: folder });
 
-// As in loader.cjs, but for the name, which V8 does not compare: where this was built is nobody's concern.
-const script = new Script(readFileSync(filename, 'latin1'), {
-  filename: 'program.js',
-});
+// As in loader.cjs, but for the names, which V8 does not compare: where this was built is nobody's concern.
+const scripts = Object.fromEntries(
+  files.map((file) => [
+    `./${file}.js`,
+    new Script(readFileSync(join(built, `${file}.js`), 'latin1'), { filename: `${file}.js` }),
+  ]),
+);
 
 const exit = process.exit.bind(process);
 const bug = 70;
 
 function run(...args) {
+  const loaded = {};
+  const load = (name) => {
+    if (loaded[name] !== undefined) return loaded[name].exports;
+    if (scripts[name] === undefined) return require(name);
+    const module = (loaded[name] = { exports: {} });
+    scripts[name].runInThisContext()(module.exports, load, module, join(built, name), built);
+    return module.exports;
+  };
+  load.resolve = require.resolve;
   return new Promise((resolve) => {
-    process.argv = [process.argv[0], filename, ...args];
+    process.argv = [process.argv[0], join(built, 'holdfast'), ...args];
     process.exit = resolve;
-    const module = { exports: {} };
-    script.runInThisContext()(module.exports, require, module, filename, dirname(filename));
+    load('./program.js');
   });
 }
 
@@ -52,8 +64,12 @@ async function main() {
     ]) {
       if ((await run(...args)) === bug) throw new Error(`holdfast ${args.join(' ')} failed`);
     }
-    const { v8 } = process.versions;
-    writeFileSync(join(dirname(filename), `program-${v8}-${process.arch}.cache`), script.createCachedData());
+    for (const file of files) {
+      writeFileSync(
+        join(built, `${file}-${process.versions.v8}-${process.arch}.cache`),
+        scripts[`./${file}.js`].createCachedData(),
+      );
+    }
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }

@@ -242,6 +242,10 @@ export interface Holder {
   /** ISO 8601, to the second, UTC: since when it holds, or else since when the process runs. */
   readonly since?: string;
   readonly mode?: Mode;
+  /** The container or pid namespace that it runs in, in words (`docker container 3f2a91c0`), where that is not this process's own. */
+  readonly container?: string;
+  /** The modes in which a request is refused because of it; empty: it is only shown. Missing: not known. */
+  readonly refuses?: readonly Mode[];
   /** In words: `Holdfast`, `virtlockd`, `QEMU's own image lock`, `no lock: open for writing`, `mounted on /mnt`. */
   readonly through: readonly string[];
   /** Raw: lines of /proc, paths of records. */

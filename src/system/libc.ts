@@ -4,8 +4,10 @@
  * koffi is loaded at the first call, so that commands which lock nothing do not pay for it (7-12 ms).
  * Plain buffers and numbers are passed: 0.4-0.9 us a call, a koffi struct costs 2-4 us.
  */
+import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { constants } from 'node:os';
+import { join } from 'node:path';
 import { getSystemErrorMap } from 'node:util';
 
 type Koffi = Pick<typeof import('koffi'), 'load' | 'errno'>;
@@ -24,11 +26,13 @@ function koffi(): Koffi {
  */
 function loadBinary(): Koffi | undefined {
   const { arch } = process;
+  const name = `@koromix/koffi-linux-${arch}/linux_${arch}/koffi.node`;
   const holder: { exports: Partial<Koffi> } = { exports: {} };
+  // The folders that require() looks in, without its reading of package.json: half a millisecond.
+  const folders = createRequire(import.meta.url).resolve.paths(name) ?? [];
+  const file = folders.map((folder) => join(folder, name)).find((path) => existsSync(path));
+  if (file === undefined) return undefined;
   try {
-    const file = createRequire(import.meta.url).resolve(
-      `@koromix/koffi-linux-${arch}/linux_${arch}/koffi.node`,
-    );
     process.dlopen(holder, file);
   } catch {
     return undefined;

@@ -15,8 +15,7 @@ import { until } from './until.js';
 
 /** The built command; `HOLDFAST_COMMAND` names another one to test. */
 export const holdfast =
-  process.env['HOLDFAST_COMMAND'] ??
-  fileURLToPath(new URL('../../dist/command/holdfast.cjs', import.meta.url));
+  process.env['HOLDFAST_COMMAND'] ?? fileURLToPath(new URL('../../dist/command/holdfast', import.meta.url));
 
 export interface Ended {
   /** As shells give it: 128+n after signal n. */

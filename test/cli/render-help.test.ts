@@ -9,7 +9,7 @@ import { errorCodes } from '../../src/errors.js';
 
 test('docs/cli.md is what `holdfast help --markdown` prints', () => {
   const file = readFileSync(new URL('../../docs/cli.md', import.meta.url), 'utf8');
-  assert.equal(file, renderMarkdown(), 'run: node dist/command/holdfast.cjs help --markdown > docs/cli.md');
+  assert.equal(file, renderMarkdown(), 'run: node dist/command/holdfast help --markdown > docs/cli.md');
 });
 
 test('the help names every command, option and example, within 100 columns', () => {

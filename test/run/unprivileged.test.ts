@@ -33,7 +33,7 @@ function installedCopy(): string {
   for (const name of ['koffi', '@koromix']) {
     cpSync(join(modules, name), join(copy, 'node_modules', name), { recursive: true });
   }
-  return join(command, 'holdfast.cjs');
+  return join(command, 'holdfast');
 }
 
 describe('an ordinary user', { skip: lacks('root', 'setpriv') }, () => {
