@@ -3,9 +3,9 @@
  * qemu-lockd.conf. A Holdfast command and a libvirt guest exclude each other only if both lock the same files.
  */
 import { readFileSync } from 'node:fs';
-import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { causeText } from '../../errors.js';
+import { libvirtSetting } from '../../system/libvirt-config.js';
 
 export interface LibvirtSettings {
   /** `yes`: lockd is set. `no`: it is not, or libvirt is not here. `unknown`: qemu.conf could not be read. */
@@ -14,19 +14,6 @@ export interface LibvirtSettings {
   readonly lvmLockspaceDir?: string;
   readonly scsiLockspaceDir?: string;
   readonly notes: readonly string[];
-}
-
-/** Where an unprivileged libvirt (`qemu:///session`) and the system's keep their files. */
-export function libvirtDirectories(): readonly string[] {
-  const config = process.env['XDG_CONFIG_HOME'];
-  const home = config?.startsWith('/') === true ? config : join(homedir(), '.config');
-  return process.geteuid?.() === 0 ? ['/etc/libvirt'] : ['/etc/libvirt', join(home, 'libvirt')];
-}
-
-/** The string that `key = "value"` gives; libvirt's files have one setting a line and `#` comments. */
-export function libvirtSetting(text: string, key: string): string | undefined {
-  const found = new RegExp(`^[ \\t]*${key}[ \\t]*=[ \\t]*(?:"([^"\\n]*)"|'([^'\\n]*)')`, 'm').exec(text);
-  return found?.[1] ?? found?.[2];
 }
 
 /** Reads one directory of libvirt's configuration. A missing file means that libvirt's defaults hold. */

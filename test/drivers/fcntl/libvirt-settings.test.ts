@@ -4,7 +4,7 @@ import { chmodSync, mkdirSync, writeFileSync } from 'node:fs';
 import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { libvirtSetting, readLibvirtSettings } from '../../../src/drivers/fcntl/libvirt-settings.js';
+import { readLibvirtSettings } from '../../../src/drivers/fcntl/libvirt-settings.js';
 import { privateFolder } from '../../beds/private-folder.js';
 import { needs } from '../../needs.js';
 
@@ -17,14 +17,6 @@ function settings(name: string, qemu: string, lockd = ''): string {
   writeFileSync(join(directory, 'qemu-lockd.conf'), lockd);
   return directory;
 }
-
-test('one setting of libvirt’s files: comments, quotes, spaces', () => {
-  const text = '#a = "commented"\n  a="one" # more\nb = \'two\'\nab = "three"\n';
-  assert.deepEqual(
-    ['a', 'b', 'ab', 'c'].map((key) => libvirtSetting(text, key)),
-    ['one', 'two', 'three', undefined],
-  );
-});
 
 test('lockspaces count only where lockd is set', () => {
   const lockd =
