@@ -246,6 +246,8 @@ export interface Holder {
   readonly container?: string;
   /** The modes in which a request is refused because of it; empty: it is only shown. Missing: not known. */
   readonly refuses?: readonly Mode[];
+  /** What it does with it, in words, where that is known: `reads`, `writes`, `forbids other writers`, `copies from it (qemu-img convert)`, `is stopped by a signal`. */
+  readonly does?: readonly string[];
   /** In words: `Holdfast`, `virtlockd`, `QEMU's own image lock`, `no lock: open for writing`, `mounted on /mnt`. */
   readonly through: readonly string[];
   /** Raw: lines of /proc, paths of records. */
