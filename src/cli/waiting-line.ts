@@ -7,7 +7,8 @@ import { renderHolder } from './render-refusal.js';
 import { writeError } from './write.js';
 
 export interface WaitingLine {
-  show(waiting: Waiting): void;
+  /** False: nothing will be shown of what comes next. */
+  show(waiting: Waiting): boolean;
   /** Takes the line away. */
   end(): void;
 }
@@ -21,11 +22,12 @@ export function waitingLine(quiet: boolean): WaitingLine {
   let terminal = false;
   return {
     show(waiting) {
-      if (quiet) return;
+      if (quiet) return false;
       if (!shown) terminal = isatty(stderr);
       if (terminal) writeError(clearLine + withinLine(waitingText(waiting)));
       else if (!shown) writeError(`${waitingText(waiting)}\n`);
       shown = true;
+      return terminal;
     },
     end() {
       if (shown && terminal) writeError(clearLine);

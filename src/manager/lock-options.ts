@@ -28,8 +28,8 @@ export interface LockOptions {
   readonly wait?: number | boolean;
   /** Gives up: nothing is held after that. */
   readonly signal?: AbortSignal;
-  /** Called about once a second while it waits. */
-  readonly onWait?: (waiting: Waiting) => void;
+  /** Called about once a second while it waits, until it returns false: to name the holders all of /proc is read. */
+  readonly onWait?: (waiting: Waiting) => boolean | void;
   /** Goes on where no lock can be had, or where something uses the disk without one. The plan's notes say what. */
   readonly allowUnlocked?: boolean;
   /** The command that will hold, for the record and for those who are refused. */

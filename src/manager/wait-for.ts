@@ -19,8 +19,8 @@ export type Attempt<Result> = (explain: boolean) => Promise<Result>;
 
 /**
  * Runs `attempt` until it does not fail with a refusal. `explain` says whether a refusal should name the holders:
- * that is dear, and only the last, and for `onWait` the first and one a second, are shown to anybody. `worthAsking` ends early what
- * would else be a fixed pause.
+ * that is dear, and only the last, and for `onWait` the first and one a second until it says false, are shown to
+ * anybody. `worthAsking` ends early what would else be a fixed pause.
  * Throws the refusal (nobody waits), `TIMEOUT`, `ABORTED`, or what else the attempt throws.
  */
 export async function waitFor<Result>(
@@ -32,11 +32,12 @@ export async function waitFor<Result>(
   const waitMs = wait === true ? Infinity : wait === false ? 0 : wait;
   const start = monotonicMs();
   let reported = -Infinity;
+  let told = onWait === undefined;
   let pauseMs = pauseMsMin;
   for (;;) {
     const waitedMs = monotonicMs() - start;
     const last = waitedMs >= waitMs;
-    const explain = last || (onWait !== undefined && waitedMs - reported >= reportMs);
+    const explain = last || (!told && waitedMs - reported >= reportMs);
     try {
       return await attempt(explain);
     } catch (error) {
@@ -44,7 +45,7 @@ export async function waitFor<Result>(
       if (last) throw waitMs > 0 ? timeout(error, waitMs) : error;
       if (explain) {
         reported = waitedMs;
-        onWait?.({ refusal: error, waitedMs });
+        told = onWait?.({ refusal: error, waitedMs }) === false;
       }
     }
     const leftMs = Math.max(1, waitMs - (monotonicMs() - start));
