@@ -164,6 +164,8 @@ export interface ErrorDetails {
   readonly mode?: string;
   readonly holders?: readonly Holder[];
   readonly place?: Place;
+  /** Of a driver's `CONFIG`: the key in `[driver.NAME]` that is wrong. The manager adds where it stands. */
+  readonly setting?: string;
   /** What to do, in words; without it the code's own remedy. */
   readonly remedy?: string;
   /** Whether the same call can succeed later with nothing changed by the caller. */
@@ -186,6 +188,7 @@ export class HoldfastError extends Error {
   readonly mode: string | undefined;
   readonly holders: readonly Holder[];
   readonly place: Place | undefined;
+  readonly setting: string | undefined;
   readonly remedy: string;
   readonly retryable: boolean;
   /** Marks the class across two copies of this package in one process. */
@@ -199,6 +202,7 @@ export class HoldfastError extends Error {
     this.mode = details.mode;
     this.holders = details.holders ?? [];
     this.place = details.place;
+    this.setting = details.setting;
     this.remedy = details.remedy ?? errorCodes[code].remedy;
     this.retryable = details.retryable ?? retryableCodes.includes(code);
   }
@@ -214,6 +218,7 @@ export class HoldfastError extends Error {
       ...(this.resource === undefined ? {} : { resource: this.resource }),
       ...(this.mode === undefined ? {} : { mode: this.mode }),
       ...(this.place === undefined ? {} : { place: this.place }),
+      ...(this.setting === undefined ? {} : { setting: this.setting }),
       holders: this.holders,
       ...(this.cause === undefined ? {} : { cause: causeText(this.cause) }),
     };

@@ -84,12 +84,13 @@ function withErrorsOfOneClass(driver: Driver, name: string): Driver {
 
 function asHoldfastError(error: unknown, name: string, what: string): HoldfastError {
   if (isHoldfastError(error)) return error;
-  const { code, resource, mode, holders, remedy } = (error ?? {}) as Partial<HoldfastError>;
+  const { code, resource, mode, setting, holders, remedy } = (error ?? {}) as Partial<HoldfastError>;
   if (typeof code === 'string' && Object.hasOwn(errorCodes, code)) {
     return new HoldfastError(code, causeText(error), {
       cause: error,
       ...(typeof resource === 'string' ? { resource } : {}),
       ...(typeof mode === 'string' ? { mode } : {}),
+      ...(typeof setting === 'string' ? { setting } : {}),
       ...(Array.isArray(holders) ? { holders } : {}),
       ...(typeof remedy === 'string' ? { remedy } : {}),
     });

@@ -100,11 +100,14 @@ export const configurationKeys: readonly string[] = Object.keys(keys);
  * Reads the configuration: `file` alone if it is given (it has to exist), else the system's and the user's, where
  * they exist. Throws CONFIG with the place.
  */
-export async function readConfiguration(options: { readonly file?: string } = {}): Promise<Configuration> {
-  const paths = options.file === undefined ? usualFiles() : [options.file];
+export async function readConfiguration(
+  options: { readonly file?: string; readonly usual?: readonly string[] } = {},
+): Promise<Configuration> {
+  const { file, usual = usualFiles() } = options;
+  const paths = file === undefined ? usual : [file];
   const into: Reading = { files: [] };
   for (const path of paths) {
-    const text = await readTrusted(path, options.file !== undefined);
+    const text = await readTrusted(path, file !== undefined);
     if (text === undefined) continue;
     into.files = [...into.files, path];
     await readInto(into, text, path);
@@ -207,7 +210,8 @@ function addAliases(into: Reading, value: Record<string, unknown>): true {
 
 function addSettings(into: Reading, value: Record<string, unknown>): true {
   const tables = Object.entries(value as Record<string, Record<string, unknown>>);
-  const copies = tables.map(([name, table]) => [name, { ...table }] as const);
+  // Key by key, as all else: who sets one thing for himself keeps what the system's file says of the others.
+  const copies = tables.map(([name, table]) => [name, { ...into.driverSettings?.[name], ...table }] as const);
   into.driverSettings = { ...into.driverSettings, ...Object.fromEntries(copies) };
   return true;
 }

@@ -3,6 +3,7 @@ import type { DriverSettings } from '../driver/contract.js';
 import type { ListedDriver } from '../driver/discovery.js';
 import { optionalFunctions, type OptionalFunction } from '../driver/driver-shape.js';
 import { lazyDriver } from '../driver/started-driver.js';
+import type { ExplainFault } from './driver-chain.js';
 import { causeText, HoldfastError, isHoldfastError } from '../errors.js';
 
 /** A driver as `manager.drivers()` lists it. */
@@ -17,13 +18,18 @@ export type DescribedDriver = ListedDriver & {
 export async function describeDrivers(
   listed: readonly ListedDriver[],
   settings: Readonly<Record<string, DriverSettings>>,
+  explain: ExplainFault,
 ): Promise<DescribedDriver[]> {
   const described: DescribedDriver[] = [];
-  for (const driver of listed) described.push(await describe(driver, settings[driver.name] ?? {}));
+  for (const driver of listed) described.push(await describe(driver, settings[driver.name] ?? {}, explain));
   return described;
 }
 
-async function describe(listed: ListedDriver, settings: DriverSettings): Promise<DescribedDriver> {
+async function describe(
+  listed: ListedDriver,
+  settings: DriverSettings,
+  explain: ExplainFault,
+): Promise<DescribedDriver> {
   if (listed.factory === undefined || listed.shadowed) return listed;
   try {
     const lazy = lazyDriver(listed.factory, settings);
@@ -31,7 +37,8 @@ async function describe(listed: ListedDriver, settings: DriverSettings): Promise
     const abilities = optionalFunctions.filter((name) => driver[name] !== undefined);
     await lazy.end();
     return { ...listed, abilities };
-  } catch (error) {
+  } catch (thrown) {
+    const error = await explain(thrown, listed.name);
     const message = `driver ${listed.name} cannot be started here: ${causeText(error)}`;
     const wrapped = isHoldfastError(error)
       ? error

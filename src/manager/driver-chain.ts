@@ -51,6 +51,9 @@ export interface Acquisition {
   readonly undo: () => Promise<void>;
 }
 
+/** What discovery or the start of a driver threw, made plainer. */
+export type ExplainFault = (error: unknown, driver: string) => Promise<unknown>;
+
 interface Slot {
   readonly about: DriverAbout;
   readonly lazy: LazyDriver;
@@ -60,6 +63,7 @@ export class DriverChain {
   readonly #selection: readonly (string | DriverFactory)[];
   readonly #settings: Readonly<Record<string, DriverSettings>>;
   readonly #places: PlaceOptions;
+  readonly #explain: ExplainFault;
   #slots: Promise<readonly Slot[]> | undefined;
   /** Releases of grants that came too late; `end` waits for them. */
   readonly #late = new Set<Promise<void>>();
@@ -68,7 +72,9 @@ export class DriverChain {
     selection: readonly (string | DriverFactory)[],
     settings: Readonly<Record<string, DriverSettings>>,
     places: PlaceOptions = {},
+    explain: ExplainFault = async (error) => error,
   ) {
+    this.#explain = explain;
     this.#selection = selection;
     this.#settings = settings;
     this.#places = places;
@@ -78,8 +84,18 @@ export class DriverChain {
   async started(): Promise<readonly StartedDriver[]> {
     const slots = await (this.#slots ??= this.#find());
     const started: StartedDriver[] = [];
-    for (const { about, lazy } of slots) started.push({ about, driver: await lazy.get() });
+    for (const { about, lazy } of slots) {
+      started.push({ about, driver: await this.#explained(about.name, () => lazy.get()) });
+    }
     return started;
+  }
+
+  async #explained<Result>(driver: string, step: () => Promise<Result>): Promise<Result> {
+    try {
+      return await step();
+    } catch (error) {
+      throw await this.#explain(error, driver);
+    }
   }
 
   async #find(): Promise<readonly Slot[]> {
@@ -87,7 +103,9 @@ export class DriverChain {
       const slots: Slot[] = [];
       for (const choice of this.#selection) {
         const factory =
-          typeof choice === 'string' ? (await findDriver(choice, this.#places)).factory : choice;
+          typeof choice === 'string'
+            ? (await this.#explained(choice, () => findDriver(choice, this.#places))).factory
+            : choice;
         slots.push({
           about: factory.about,
           lazy: lazyDriver(factory, this.#settings[factory.about.name] ?? {}),

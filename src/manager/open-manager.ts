@@ -14,7 +14,7 @@ import { shrinkGrants } from './change-hold.js';
 import { checkPlan, type CheckedPlan } from './check-plan.js';
 import { readConfiguration, type Configuration } from './configuration.js';
 import { describeDrivers, type DescribedDriver } from './driver-abilities.js';
-import { DriverChain } from './driver-chain.js';
+import { DriverChain, type ExplainFault } from './driver-chain.js';
 import { explainRefusal } from './explain-refusal.js';
 import { describeGuest, type GuestInput } from './guest-input.js';
 import { Hold, type HoldContents, type HoldKeeper } from './hold.js';
@@ -57,6 +57,8 @@ export class Manager {
   readonly #closing = new AbortController();
   readonly #holdsDirectory = join(runtimeDirectory(), 'holds');
   #recordDrivers: Promise<RecordDrivers> | undefined;
+  /** Notes on tables of the configuration that are for no driver of this host. */
+  #unusedTables: readonly string[] = [];
 
   constructor(options: ManagerOptions) {
     this.#options = options;
@@ -78,16 +80,40 @@ export class Manager {
   }
 
   async #openChain(): Promise<DriverChain> {
-    const selection = this.#options.driver ?? (await this.configuration()).drivers ?? ['fcntl'];
+    const configuration = await this.configuration();
+    const selection = this.#options.driver ?? configuration.drivers ?? ['fcntl'];
     const list = typeof selection === 'string' || 'about' in selection ? [selection] : selection;
     if (list.length === 0) throw new HoldfastError('USAGE', 'the list of drivers is empty');
     const names = list.map((one) => (typeof one === 'string' ? one : one.about.name));
     const twice = names.find((name, index) => names.indexOf(name) !== index);
     if (twice !== undefined) {
+      if (this.#options.driver === undefined) throw await (await faults()).chosenTwice(twice, configuration);
       throw new HoldfastError('USAGE', `the driver ${twice} is chosen twice; it would stand in its own way`);
     }
-    return new DriverChain(list, await this.#settings(), this.#places());
+    await this.#checkTables(names);
+    return new DriverChain(list, await this.#settings(), this.#places(), this.#explain);
   }
+
+  /** Settings for drivers that are neither chosen nor built in may be meant for one that is. */
+  async #checkTables(chosen: readonly string[]): Promise<void> {
+    const configuration = await this.configuration();
+    const tables = Object.keys(configuration.driverSettings ?? {});
+    if (tables.every((name) => chosen.includes(name))) return;
+    this.#unusedTables = await (await faults()).unusedTables(configuration, chosen, this.#places());
+  }
+
+  /** An error of a driver with its place in the configuration, if that is to blame. */
+  readonly #explain: ExplainFault = async (error, name) => {
+    const { driver, settings, qemuLock } = this.#options;
+    const own = { ...settings };
+    if (qemuLock !== undefined) own['fcntl'] = { qemu_lock: qemuLock, ...own['fcntl'] };
+    return (await faults()).explainDriverFault(error, name, {
+      configuration: await this.configuration(),
+      byConfiguration: driver === undefined,
+      ownSettings: own,
+      places: this.#places(),
+    });
+  };
 
   async #openRecordDrivers(): Promise<RecordDrivers> {
     return new RecordDrivers(this.#places(), await this.#settings());
@@ -129,7 +155,8 @@ export class Manager {
     const allowUnlocked = await this.#allowUnlocked(options);
     const guest = await describeGuest(input, options.signal);
     const plan = await makePlan(guest, await this.#planOptions(allowUnlocked, true));
-    return checkPlan(plan, await this.#drivers(), await this.#records(), allowUnlocked);
+    const checked = await checkPlan(plan, await this.#drivers(), await this.#records(), allowUnlocked);
+    return { ...checked, notes: [...checked.notes, ...this.#unusedTables] };
   }
 
   /**
@@ -293,7 +320,8 @@ export class Manager {
 
   /** Every driver that was found, in the order in which they win, and what each can do. */
   async drivers(): Promise<DescribedDriver[]> {
-    return describeDrivers(await listDrivers(this.#places()), await this.#settings());
+    await this.#checkTables([]);
+    return describeDrivers(await listDrivers(this.#places()), await this.#settings(), this.#explain);
   }
 
   #requireOpen(): void {
@@ -315,6 +343,9 @@ export class Manager {
     return this.close();
   }
 }
+
+/** Only who has something to explain loads it. */
+const faults = (): Promise<typeof import('./configuration-faults.js')> => import('./configuration-faults.js');
 
 /** Opens a manager. Nothing is started or read before its first use. */
 export function openManager(options: ManagerOptions = {}): Manager {

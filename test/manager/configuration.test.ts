@@ -58,6 +58,19 @@ anything = [1, 2]
   });
 });
 
+test('the keys of a later file win, and no others', async () => {
+  const system = join(folder, 'system.toml');
+  writeFileSync(system, 'wait = true\n[alias]\na = "1"\nb = "1"\n[driver.fcntl]\none = 1\ntwo = 1\n');
+  const user = fileWith('wait = false\n[alias]\nb = "2"\n[driver.fcntl]\ntwo = 2\n[driver.nop]\n');
+  const read = await readConfiguration({ usual: [system, join(folder, 'none.toml'), user] });
+  assert.deepEqual(read, {
+    files: [system, user],
+    waitMs: 0,
+    aliases: { a: '1', b: '2' },
+    driverSettings: { fcntl: { one: 1, two: 2 }, nop: {} },
+  });
+});
+
 test('wait is a duration, for ever or not at all', async () => {
   assert.equal((await readConfiguration({ file: fileWith('wait = true') })).waitMs, Number.POSITIVE_INFINITY);
   assert.equal((await readConfiguration({ file: fileWith('wait = false') })).waitMs, 0);

@@ -1,6 +1,7 @@
 /** The driver's settings: `[driver.fcntl]` in the configuration, and `--qemu-lock`. */
 import type { DriverSettings } from '../../driver/contract.js';
-import { HoldfastError } from '../../errors.js';
+import { HoldfastError, type ErrorDetails } from '../../errors.js';
+import { nearestWord } from '../../nearest-word.js';
 import type { QemuLock } from './byte-locks.js';
 
 export interface FcntlSettings {
@@ -12,6 +13,7 @@ export interface FcntlSettings {
   readonly libvirtConfigDirs?: readonly string[];
 }
 
+const names = ['qemu_lock', 'lockspace_dir', 'libvirt_config_dirs'];
 const qemuLocks: readonly unknown[] = ['check', 'hold', 'off'];
 
 /** Throws `CONFIG` for a setting that does not exist or has a wrong value. */
@@ -24,18 +26,21 @@ export function readFcntlSettings(given: DriverSettings): FcntlSettings {
   } = given;
   const unknown = Object.keys(rest)[0];
   if (unknown !== undefined) {
-    throw wrong(
-      `there is no setting '${unknown}'; there are qemu_lock, lockspace_dir and libvirt_config_dirs`,
-    );
+    const near = nearestWord(unknown, names);
+    const remedy = near === undefined ? {} : { remedy: `Did you mean ${near}?` };
+    throw wrong(unknown, `there is no setting '${unknown}'; there are ${names.join(', ')}`, remedy);
   }
   if (!qemuLocks.includes(qemuLock)) {
-    throw wrong(`qemu_lock must be "check", "hold" or "off", but is ${JSON.stringify(qemuLock)}`);
+    throw wrong(
+      'qemu_lock',
+      `qemu_lock must be "check", "hold" or "off", but is ${JSON.stringify(qemuLock)}`,
+    );
   }
   if (lockspaceDir !== undefined && !isAbsolutePath(lockspaceDir)) {
-    throw wrong('lockspace_dir must be an absolute path');
+    throw wrong('lockspace_dir', 'lockspace_dir must be an absolute path');
   }
   if (libvirtConfigDirs !== undefined && !isPathList(libvirtConfigDirs)) {
-    throw wrong('libvirt_config_dirs must be a list of absolute paths');
+    throw wrong('libvirt_config_dirs', 'libvirt_config_dirs must be a list of absolute paths');
   }
   return {
     qemuLock: qemuLock as QemuLock,
@@ -50,6 +55,6 @@ const isAbsolutePath = (value: unknown): value is string =>
 const isPathList = (value: unknown): value is readonly string[] =>
   Array.isArray(value) && value.every(isAbsolutePath);
 
-function wrong(what: string): HoldfastError {
-  return new HoldfastError('CONFIG', `driver fcntl: ${what}`);
+function wrong(setting: string, what: string, details: ErrorDetails = {}): HoldfastError {
+  return new HoldfastError('CONFIG', `driver fcntl: ${what}`, { setting, ...details });
 }
