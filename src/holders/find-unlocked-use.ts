@@ -22,6 +22,8 @@ import { unaccountedLocks } from './unaccounted-locks.js';
 export interface FindOptions {
   /** Processes to leave out of the answer: usually the caller's own. */
   readonly ignorePids?: readonly number[];
+  /** Also who is only shown, and refuses nothing: readers without a lock. */
+  readonly everyone?: boolean;
 }
 
 /**

@@ -1,6 +1,7 @@
 /** Who holds or uses a resource: what the records, the system and the drivers know, one holder for each hold or process. */
 import { basename } from 'node:path';
 import { describeProcess, findHolders, processRemedy } from '../holders/find-holders.js';
+import type { FindOptions, FoundHolders } from '../holders/find-holders.js';
 import { unnamedCommand, type Holder, type Owner, type Resource } from '../vocabulary.js';
 import type { LiveRecord } from './hold-record.js';
 import { recordKeepers } from './record-keepers.js';
@@ -17,7 +18,18 @@ export async function holdersOf(
   known: readonly Holder[],
   records: readonly LiveRecord[],
 ): Promise<readonly Holder[]> {
-  const { holders: seen, unseen, sawThisHost } = await findHolders(resource);
+  return (await lookForHolders(resource, known, records)).holders;
+}
+
+/** The same, and whether anything that could hold it was out of sight. */
+export async function lookForHolders(
+  resource: Resource,
+  known: readonly Holder[],
+  records: readonly LiveRecord[],
+  options: FindOptions = {},
+): Promise<FoundHolders> {
+  const look = await findHolders(resource, options);
+  const { holders: seen, unseen, sawThisHost } = look;
   const about = records.filter(({ record }) =>
     record.requests.some((request) => request.resource.identity === resource.identity),
   );
@@ -30,12 +42,14 @@ export async function holdersOf(
     return recordedHolder(live, resource, pids, own);
   });
   const found = [...recorded, ...seen.filter((holder) => !explained.has(holder))];
-  if (found.length > 0) return found;
-  return known.map((holder) => {
+  // Who is only shown, a reader without a lock, does not explain a lock that a driver knows of.
+  if (found.some(({ refuses }) => refuses?.length !== 0)) return { ...look, holders: found };
+  const others = known.map((holder) => {
     const named = resource.scope === 'host' ? namedByLock(holder) : undefined;
     if (named !== undefined) return named;
     return sawThisHost ? holderElsewhere(holder, resource) : unseenHolder(holder, unseen);
   });
+  return { ...look, holders: [...found, ...others] };
 }
 
 /**
