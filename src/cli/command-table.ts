@@ -208,8 +208,11 @@ export const commands: readonly CommandEntry[] = [
     operands: '[COMMAND]',
     takes: 'topic',
     about: [],
-    options: [{ name: 'markdown', help: 'Print the whole reference as Markdown.' }, help],
-    examples: [{ line: 'holdfast help run', says: 'All options of run.' }],
+    options: [{ name: 'markdown', help: 'Print the whole reference as Markdown.' }, json, help],
+    examples: [
+      { line: 'holdfast help run', says: 'All options of run.' },
+      { line: 'holdfast help --json', says: 'Commands, options, examples and exit statuses as data.' },
+    ],
   },
   {
     name: 'version',

@@ -38,20 +38,27 @@ export interface Parsed {
 export function parseArguments(argv: readonly string[]): Parsed | undefined {
   const [first, ...rest] = argv;
   if (first === undefined) return undefined;
-  if (first === '--help' || first === '-h') return { command: commandNamed('help'), ...empty() };
-  if (first === '--version' || first === '-V') return { command: commandNamed('version'), ...empty() };
-  const command = commandNamed(first);
+  const command = commandNamed(spelledAsOption.get(first) ?? first);
   const dashes = rest.indexOf('--');
   const front = dashes === -1 ? rest : rest.slice(0, dashes);
   const behind = dashes === -1 ? [] : rest.slice(dashes + 1);
   const { options, words } = parseOptions(command, front);
-  if (options.has('help'))
-    return { command: commandNamed('help'), options: new OptionValues(), operands: [command.name] };
+  if (options.has('help')) return helpOf(command, options);
   return { command, options, operands: operandsOf(command, words, behind, dashes !== -1) };
 }
 
-function empty(): { options: OptionValues; operands: readonly string[] } {
-  return { options: new OptionValues(), operands: [] };
+const spelledAsOption: ReadonlyMap<string, string> = new Map([
+  ['--help', 'help'],
+  ['-h', 'help'],
+  ['--version', 'version'],
+  ['-V', 'version'],
+]);
+
+/** `COMMAND --help` is `help COMMAND`, as text or as data. */
+function helpOf({ name }: CommandEntry, given: OptionValues): Parsed {
+  const options = new OptionValues();
+  if (given.has('json')) options.add('json', '');
+  return { command: commandNamed('help'), options, operands: [name] };
 }
 
 export function commandNamed(name: string): CommandEntry {

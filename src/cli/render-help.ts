@@ -30,7 +30,7 @@ export function renderCommandHelp(command: CommandEntry, style: Style): string {
   return parts.join('');
 }
 
-function synopsis({ name, options, operands }: CommandEntry): string {
+export function synopsis({ name, options, operands }: CommandEntry): string {
   const some = options.length === 0 ? '' : ' [OPTIONS]';
   return `holdfast ${name}${some}${operands === undefined ? '' : ` ${operands}`}`;
 }

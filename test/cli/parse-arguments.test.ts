@@ -60,6 +60,7 @@ test('a wrong option or command names the nearest', () => {
     usageOf('run', '--on-lost=powerof', '--supervise', '--', 'x').remedy,
     'Did you mean poweroff?',
   );
+  assert.match(usageOf('constructor').message, /no command constructor/);
   assert.match(usageOf('frobnicate').remedy, /The commands are run, plan/);
   assert.match(usageOf('run', '--zzzzzz', '--', 'x').remedy, /help run/);
 });
