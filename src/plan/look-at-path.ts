@@ -40,9 +40,14 @@ export function isMissing(error: unknown): boolean {
 
 /**
  * Looks at a path that somebody named. `what` says for messages what it is (`disk vda`).
- * Throws `NO_SUCH_FILE`, `NOT_READABLE`, `NOT_A_DISK`.
+ * Throws `NO_SUCH_FILE`, `NOT_READABLE`, `NOT_A_DISK`. `identityOnly`: its content need not be readable.
  */
-export function lookAtPath(path: string, what: string, details: ErrorDetails = {}): Seen {
+export function lookAtPath(
+  path: string,
+  what: string,
+  details: ErrorDetails = {},
+  identityOnly = false,
+): Seen {
   const fail = (code: ErrorCode, why: string, cause?: unknown): HoldfastError =>
     new HoldfastError(code, `${printable(path)} (${what}) ${why}`, { resource: path, ...details, cause });
   let realPath: string;
@@ -60,7 +65,7 @@ export function lookAtPath(path: string, what: string, details: ErrorDetails = {
     throw fail('NOT_A_DISK', 'is neither a regular file, nor a block device, nor a directory');
   }
   try {
-    accessSync(realPath, constants.R_OK);
+    if (!identityOnly) accessSync(realPath, constants.R_OK);
   } catch (error) {
     throw fail('NOT_READABLE', `cannot be read: ${printable(causeText(error))}`, error);
   }

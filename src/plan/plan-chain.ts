@@ -1,5 +1,5 @@
 /** What is below a disk, from the XML and from the images' own headers. */
-import { HoldfastError } from '../errors.js';
+import { HoldfastError, isHoldfastError } from '../errors.js';
 import type { DiskDescription, Mode, PlanItem } from '../vocabulary.js';
 import type { BackingName } from './backing-name.js';
 import { isMissing, lookAtPath, printable, type Seen } from './look-at-path.js';
@@ -128,7 +128,7 @@ class Chain {
     const label = printable(name.path);
     let seen: Seen;
     try {
-      seen = lookAtPath(name.path, `the base of ${overlay}`, this.details());
+      seen = lookAtPath(name.path, `the base of ${overlay}`, this.details(), this.planner.identityOnly);
     } catch (error) {
       // The XML says what QEMU is to open, so what only a header names may be missing.
       if (!this.told.has(above.identity) || !isMissing(error)) throw error;
@@ -174,7 +174,7 @@ class Chain {
       const label = printable(name.path);
       let seen: Seen;
       try {
-        seen = lookAtPath(name.path, `holds the data of ${owner}`, this.details());
+        seen = lookAtPath(name.path, `holds the data of ${owner}`, this.details(), this.planner.identityOnly);
       } catch (error) {
         if (!isMissing(error)) throw error;
         missing ??= error;
@@ -214,6 +214,11 @@ export async function planChain(
   planner: Planner,
 ): Promise<PlanItem[]> {
   const chain = new Chain(disk, planner);
-  await chain.plan(top, mode);
+  try {
+    await chain.plan(top, mode);
+  } catch (error) {
+    if (!planner.identityOnly || !isHoldfastError(error)) throw error;
+    planner.note(`${disk.label}: what is below it is not known as a whole: ${error.message}`);
+  }
   return chain.items;
 }

@@ -4,6 +4,11 @@ export interface PlanOptions {
   /** Notes that cost a look into each image: for people who wrote a command line, not for a program that locks all day. */
   readonly hints?: boolean;
   /**
+   * To find out who uses a disk, not to lock it: it need not be readable, and a chain that cannot be followed to
+   * its end is a note.
+   */
+  readonly identityOnly?: boolean;
+  /**
    * One name for storage that has several: what the mount table or the XML calls it (`nas-b:/images`, `nas-b`,
    * `mon1,mon2`) to what it shall be called (`nas-a:/images`).
    */

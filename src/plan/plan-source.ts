@@ -129,7 +129,7 @@ export function planSource(
       }
       let seen: Seen;
       try {
-        seen = lookAtPath(source.path, what, details);
+        seen = lookAtPath(source.path, what, details, planner.identityOnly);
       } catch (error) {
         if (disk.optional && isMissing(error)) return skip('it does not exist, and may be missing');
         const mayBeCharacter = as.role === 'memory' && isHoldfastError(error, 'NOT_A_DISK');

@@ -10,6 +10,7 @@ export class Planner {
   readonly identities: Identities;
   readonly allowUnlocked: boolean;
   readonly hints: boolean;
+  readonly identityOnly: boolean;
   readonly qemuImg: string;
   /** Whether anything was decided by what an image says of itself. */
   headersRead = false;
@@ -21,6 +22,7 @@ export class Planner {
     this.identities = new Identities(surroundings);
     this.allowUnlocked = options.allowUnlocked ?? false;
     this.hints = options.hints ?? false;
+    this.identityOnly = options.identityOnly ?? false;
     this.qemuImg = options.qemuImg ?? 'qemu-img';
   }
 
