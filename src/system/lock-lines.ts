@@ -70,7 +70,7 @@ export function readLocksOf(inode: Inode, root = '/proc'): LockLine[] | undefine
 }
 
 /** Devices with major number 0 are made up: one file system can have several, so they prove no difference. */
-function maybeSameDevice(a: string, b: string): boolean {
+export function maybeSameDevice(a: string, b: string): boolean {
   return a === b || (a.startsWith('0:') && b.startsWith('0:'));
 }
 

@@ -2,7 +2,7 @@
  * What /proc says of a process. Everything there is chosen by the process or gone in the next moment, so nothing
  * here throws: what cannot be read is undefined.
  */
-import { readlinkSync } from 'node:fs';
+import { readdirSync, readlinkSync } from 'node:fs';
 import { basename } from 'node:path';
 import { readProcBytes, readProcText } from './proc-file.js';
 import { userName } from './user-name.js';
@@ -12,7 +12,7 @@ const clockTicksPerSecond = 100;
 /** A comm has 15 characters and the other 51 fields are numbers. */
 const statBytesMax = 4096;
 /** libvirt's QEMU command lines are 10 to 60 KiB; the kernel allows 6 MiB, and nobody needs those. */
-const commandLineBytesMax = 256 * 1024;
+export const commandLineBytesMax = 256 * 1024;
 /** `btime` stands behind the interrupt counters, whose line grows with cores and devices. */
 const systemStatBytesMax = 1024 * 1024;
 
@@ -120,6 +120,15 @@ let ownStartTime: number | undefined;
 /** The pids of a procfs, in its order. */
 export function parsePids(names: readonly string[]): number[] {
   return names.filter((name) => /^[1-9]\d*$/.test(name)).map(Number);
+}
+
+/** The processes that a procfs shows now, in its order; none where it is not mounted. */
+export function listPids(root = '/proc'): number[] {
+  try {
+    return parsePids(readdirSync(root));
+  } catch {
+    return [];
+  }
 }
 
 function readExecutable(path: string): string | undefined {
