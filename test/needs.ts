@@ -2,7 +2,7 @@
  * What a test needs of the machine. Where it is missing the test is skipped and says why; with HOLDFAST_NO_SKIP=1,
  * as in .ci/run, a missing part is a failure, so that nothing is left untested unseen.
  */
-import { accessSync, constants } from 'node:fs';
+import { accessSync, constants, readdirSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 import type { TestContext } from 'node:test';
 
@@ -16,6 +16,7 @@ export type Part =
   | 'libvirtd'
   | 'virtlockd'
   | 'glusterfs'
+  | 'guestfish'
   | 'losetup'
   | 'unshare'
   | 'mkfs.ext4'
@@ -36,6 +37,18 @@ function programMissing(program: string, debianPackage: string): string | undefi
   return `${program} is not installed (Debian package ${debianPackage})`;
 }
 
+/** libguestfs makes its appliance from a kernel of the host. */
+function kernelMissing(): string | undefined {
+  try {
+    const kernels = readdirSync('/boot').filter((name) => name.startsWith('vmlinuz-'));
+    for (const name of kernels) accessSync(join('/boot', name), constants.R_OK);
+    if (kernels.length > 0) return undefined;
+  } catch {
+    // No such folder, or a kernel that only root may read.
+  }
+  return 'there is no kernel in /boot that can be read (Debian package linux-image-amd64)';
+}
+
 const checks: Record<Part, () => string | undefined> = {
   root: () => (process.getuid?.() === 0 ? undefined : 'only root can do this'),
   'not root': () => (process.getuid?.() === 0 ? 'root is allowed everything' : undefined),
@@ -47,6 +60,10 @@ const checks: Record<Part, () => string | undefined> = {
   virtlockd: () => programMissing('virtlockd', 'libvirt-daemon'),
   glusterfs: () =>
     programMissing('glusterd', 'glusterfs-server') ?? programMissing('mount.glusterfs', 'glusterfs-client'),
+  guestfish: () =>
+    programMissing('guestfish', 'libguestfs-tools') ??
+    programMissing('qemu-system-x86_64', 'qemu-system-x86') ??
+    kernelMissing(),
   losetup: () => programMissing('losetup', 'mount'),
   unshare: () => programMissing('unshare', 'util-linux'),
   'mkfs.ext4': () => programMissing('mkfs.ext4', 'e2fsprogs'),
