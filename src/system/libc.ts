@@ -10,7 +10,7 @@ import { constants } from 'node:os';
 import { join } from 'node:path';
 import { getSystemErrorMap } from 'node:util';
 
-type Koffi = Pick<typeof import('koffi'), 'load' | 'errno'>;
+type Koffi = Pick<typeof import('koffi'), 'load' | 'errno' | 'address'>;
 
 let loaded: Koffi | undefined;
 let library: ReturnType<Koffi['load']> | undefined;
@@ -37,8 +37,10 @@ function loadBinary(): Koffi | undefined {
   } catch {
     return undefined;
   }
-  const { load, errno: lastErrno } = holder.exports;
-  return load === undefined || lastErrno === undefined ? undefined : { load, errno: lastErrno };
+  const { load, errno: lastErrno, address } = holder.exports;
+  return load === undefined || lastErrno === undefined || address === undefined
+    ? undefined
+    : { load, errno: lastErrno, address };
 }
 
 /** A function of libc by its C prototype, bound at its first call. */
@@ -56,6 +58,11 @@ export function libcFunction<Args extends readonly unknown[]>(prototype: string)
 /** The errno of the last call, which koffi keeps for each call. */
 export function errno(): number {
   return koffi().errno();
+}
+
+/** Where a buffer is, for a struct that points to it. It has to be one of Buffer.alloc, which is never a part of another, and has to live as long. */
+export function libcAddress(buffer: Buffer): bigint {
+  return koffi().address(buffer);
 }
 
 /** libuv's map has not all of them (ENOEXEC). */

@@ -1,0 +1,110 @@
+/**
+ * Messages with descriptors over a unix socket (sendmsg(2), unix(7) "SCM_RIGHTS").
+ *
+ * A descriptor in the queue of a socket is open: its locks are held even if the sender ends before anyone received it.
+ */
+import { errno, libcAddress, libcFunction, systemError } from './libc.js';
+
+/** The kernel's limit for one message (SCM_MAX_FD). */
+export const descriptorsMax = 253;
+
+const SOL_SOCKET = 1;
+const SCM_RIGHTS = 1;
+const MSG_NOSIGNAL = 0x4000;
+const MSG_DONTWAIT = 0x40;
+const MSG_CMSG_CLOEXEC = 0x40000000;
+const MSG_TRUNC = 0x20;
+const MSG_CTRUNC = 0x8;
+const EINTR = 4;
+const EAGAIN = 11;
+
+/** `struct cmsghdr`: u64 length with the header, i32 level, i32 type; the data is padded to 8 bytes. */
+const controlHeaderBytes = 16;
+const controlBytes = controlHeaderBytes + Math.ceil((descriptorsMax * 4) / 8) * 8;
+/** `struct msghdr`: name 0, its length 8, vector 16, its count 24, control 32, its length 40, flags 48. */
+const headerBytes = 56;
+
+const sendmsg = libcFunction<[fd: number, header: Buffer, flags: number]>(
+  'int64_t sendmsg(int fd, void *header, int flags)',
+);
+const recvmsg = libcFunction<[fd: number, header: Buffer, flags: number]>(
+  'int64_t recvmsg(int fd, void *header, int flags)',
+);
+
+/** One way of a socket, with buffers of its own: what the kernel is told are addresses, which must not move. */
+export class DescriptorMessages {
+  readonly #fd: number;
+  /** What is sent, and what was received last. */
+  readonly buffer: Buffer;
+  readonly #vector = Buffer.alloc(16);
+  readonly #control = Buffer.alloc(controlBytes);
+  readonly #header = Buffer.alloc(headerBytes);
+
+  /** @param bytesMax the longest message. */
+  constructor(fd: number, bytesMax: number) {
+    this.#fd = fd;
+    // Of its own, not of Node's pool.
+    this.buffer = Buffer.alloc(bytesMax);
+    this.#vector.writeBigUInt64LE(libcAddress(this.buffer), 0);
+    this.#header.writeBigUInt64LE(libcAddress(this.#vector), 16);
+    this.#header.writeBigUInt64LE(1n, 24);
+    this.#control.writeInt32LE(SOL_SOCKET, 8);
+    this.#control.writeInt32LE(SCM_RIGHTS, 12);
+  }
+
+  /** Sends the first `bytes` of `buffer`. Blocks while the queue is full, unless the socket does not. Throws `EPIPE` where nobody receives. */
+  send(bytes: number, descriptors: readonly number[]): void {
+    const has = descriptors.length > 0;
+    this.#vector.writeBigUInt64LE(BigInt(bytes), 8);
+    this.#header.writeBigUInt64LE(has ? libcAddress(this.#control) : 0n, 32);
+    this.#header.writeBigUInt64LE(
+      has ? BigInt(controlHeaderBytes + Math.ceil((descriptors.length * 4) / 8) * 8) : 0n,
+      40,
+    );
+    if (has) {
+      this.#control.writeUInt32LE(controlHeaderBytes + descriptors.length * 4, 0);
+      for (const [index, fd] of descriptors.entries()) {
+        this.#control.writeInt32LE(fd, controlHeaderBytes + index * 4);
+      }
+    }
+    while (sendmsg(this.#fd, this.#header, MSG_NOSIGNAL) === -1) {
+      const number = errno();
+      if (number !== EINTR) throw systemError('sendmsg', number);
+    }
+  }
+
+  /**
+   * Receives one message into `buffer`. Undefined: the other end has closed; `nothing`: there is none, and `wait` is
+   * false. Throws where the message was longer than the buffer, or brought more descriptors than fit.
+   */
+  receive(
+    wait: boolean,
+  ): { readonly bytes: number; readonly descriptors: readonly number[] } | 'nothing' | undefined {
+    this.#vector.writeBigUInt64LE(BigInt(this.buffer.length), 8);
+    this.#header.writeBigUInt64LE(libcAddress(this.#control), 32);
+    this.#header.writeBigUInt64LE(BigInt(controlBytes), 40);
+    this.#header.writeInt32LE(0, 48);
+    const count = recvmsg(this.#fd, this.#header, MSG_CMSG_CLOEXEC | (wait ? 0 : MSG_DONTWAIT));
+    if (count === -1) {
+      const number = errno();
+      if (number === EAGAIN || number === EINTR) return 'nothing';
+      throw systemError('recvmsg', number);
+    }
+    const descriptors = this.#received();
+    if ((this.#header.readInt32LE(48) & (MSG_TRUNC | MSG_CTRUNC)) !== 0) {
+      throw new Error(
+        `a message of more than ${this.buffer.length} bytes, or with more descriptors than there is room for`,
+      );
+    }
+    return count === 0 && descriptors.length === 0 ? undefined : { bytes: count, descriptors };
+  }
+
+  #received(): number[] {
+    const length = Number(this.#header.readBigUInt64LE(40));
+    if (length < controlHeaderBytes) return [];
+    const end = this.#control.readUInt32LE(0);
+    const descriptors: number[] = [];
+    for (let at = controlHeaderBytes; at + 4 <= end; at += 4) descriptors.push(this.#control.readInt32LE(at));
+    return descriptors;
+  }
+}
