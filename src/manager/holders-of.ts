@@ -2,6 +2,7 @@
 import { basename } from 'node:path';
 import { describeProcess, findHolders, processRemedy } from '../holders/find-holders.js';
 import type { FindOptions, FoundHolders } from '../holders/find-holders.js';
+import { hostName } from '../system/host.js';
 import { unnamedCommand, type Holder, type Owner, type Resource } from '../vocabulary.js';
 import type { LiveRecord } from './hold-record.js';
 import { recordKeepers } from './record-keepers.js';
@@ -28,23 +29,44 @@ export async function lookForHolders(
   records: readonly LiveRecord[],
   options: FindOptions = {},
 ): Promise<FoundHolders> {
-  const look = await findHolders(resource, options);
+  // With all of them it is known whose lock a driver speaks of; who is to be ignored is left out at the end.
+  const { ignorePids = [], ...all } = options;
+  const look = await findHolders(resource, all);
   const { holders: seen, unseen, sawThisHost } = look;
   const about = records.filter(({ record }) =>
     record.requests.some((request) => request.resource.identity === resource.identity),
   );
   const keepers = await recordKeepers(about);
   const explained = new Set<Holder>();
-  const recorded = about.map((live) => {
+  const counts = (pid: number | undefined): boolean => pid === undefined || !ignorePids.includes(pid);
+  const recorded = about.flatMap((live) => {
     const pids = keepers.get(live.path) ?? [];
     const own = seen.filter(({ pid }) => pid !== undefined && pids.includes(pid));
     own.forEach((holder) => explained.add(holder));
-    return recordedHolder(live, resource, pids, own);
+    const others = pids.filter(counts);
+    if (pids.length > 0 && others.length === 0) return [];
+    return [
+      recordedHolder(
+        live,
+        resource,
+        others,
+        own.filter(({ pid }) => counts(pid)),
+      ),
+    ];
   });
-  const found = [...recorded, ...seen.filter((holder) => !explained.has(holder))];
+  const found = [...recorded, ...seen.filter((holder) => !explained.has(holder) && counts(holder.pid))];
+  // The lock that a driver knows of may well be that of a process that does not count.
+  const uncounted = [...seen.map(({ pid }) => pid), ...[...keepers.values()].flat()].some(
+    (pid) => !counts(pid),
+  );
+  if (uncounted) return { ...look, holders: found };
   // Who is only shown, a reader without a lock, does not explain a lock that a driver knows of.
-  if (found.some(({ refuses }) => refuses?.length !== 0)) return { ...look, holders: found };
+  // Who is said by name to be on another host is none of those that were found here.
+  if (found.some(({ refuses }) => refuses?.length !== 0)) {
+    return { ...look, holders: [...found, ...known.filter(isElsewhere).map(fromAnotherHost)] };
+  }
   const others = known.map((holder) => {
+    if (isElsewhere(holder)) return fromAnotherHost(holder);
     const named = resource.scope === 'host' ? namedByLock(holder) : undefined;
     if (named !== undefined) return named;
     return sawThisHost ? holderElsewhere(holder, resource) : unseenHolder(holder, unseen);
@@ -64,11 +86,27 @@ function namedByLock(holder: Holder): Holder | undefined {
   return { ...process, ...holder, host: 'this host', through };
 }
 
-function holderElsewhere({ pid: _, ...holder }: Holder, { scope }: Resource): Holder {
+const isElsewhere = ({ host }: Holder): boolean =>
+  host !== undefined && host !== 'this host' && host !== hostName();
+
+function fromAnotherHost(holder: Holder): Holder {
+  return { ...holder, through: holder.through.map((way) => `${way}, held from another host`) };
+}
+
+/** A holder that no process here explains, though nothing of this host was out of sight. */
+function holderElsewhere(holder: Holder, { scope }: Resource): Holder {
   const evidence = [...holder.evidence, 'no process on this host has it open'];
-  if (scope === 'host') return { ...holder, evidence };
+  // It names itself, and says that it is here: then it is where this process cannot look.
+  if (holder.host !== undefined) {
+    const where =
+      'it says that it runs on this host: in a container that cannot be seen from here, or on a copy of this host that was made while it ran';
+    return { ...holder, evidence: [...evidence, where] };
+  }
+  // The pid of a POSIX lock would be one of that host's.
+  const { pid: _, ...unnamed } = holder;
+  if (scope === 'host') return { ...unnamed, evidence };
   const remedy = 'look for it on the other hosts that reach the same storage, or wait for it';
-  return { ...holder, host: 'another host', evidence, remedy };
+  return fromAnotherHost({ ...unnamed, host: 'another host', evidence, remedy });
 }
 
 function unseenHolder(holder: Holder, unseen: string | undefined): Holder {

@@ -42,6 +42,14 @@ export function machineId(root = '/'): string {
   return found;
 }
 
+/**
+ * The running kernel's id, made at each boot (random(4), boot_id): the same in all containers of a host. Empty if it
+ * cannot be read. `root` is where `/proc` stands.
+ */
+export function bootId(root = '/'): string {
+  return readLine(`${root}/proc/sys/kernel/random/boot_id`);
+}
+
 export function hostName(): string {
   return (name ??= hostname());
 }

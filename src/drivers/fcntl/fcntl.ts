@@ -17,16 +17,19 @@ import {
   type DriverSettings,
   type Grant,
   type MappedRequest,
+  type ProbeResult,
 } from '../../driver/contract.js';
-import { HoldfastError } from '../../errors.js';
+import { HoldfastError, isHoldfastError } from '../../errors.js';
 import { runtimeDirectory } from '../../system/runtime-directory.js';
-import type { LockRequest } from '../../vocabulary.js';
+import type { Holder, LockRequest, Owner } from '../../vocabulary.js';
 import { readFcntlSettings } from './fcntl-settings.js';
 import { libvirtDirectories } from '../../system/libvirt-config.js';
+import { leaseFault } from './lease-file.js';
 import { readLibvirtSettings } from './libvirt-settings.js';
 import { removeLockFileIfFree } from './lock-file.js';
 import { permissionError, probeRequest, resourceHolders } from './lock-holders.js';
-import { lockTargets, type LockTarget } from './lock-targets.js';
+import type { LeftRecord } from './holder-records.js';
+import { isShared, lockTargets, type LockTarget } from './lock-targets.js';
 import { Collision, giveBack, takeRequest, type TakenRequest } from './take-request.js';
 
 /** Two that ask at once for modes told apart by bytes 2 to 4 can refuse each other: each tries again, at random. */
@@ -58,8 +61,12 @@ function fcntlDriver(given: DriverSettings): Driver {
   const lockspace = settings.lockspaceDir ?? join(runtimeDirectory(), 'lockspace');
   const libvirt = (settings.libvirtConfigDirs ?? libvirtDirectories()).map(readLibvirtSettings);
   const grants = new WeakMap<Grant, readonly TakenRequest[]>();
+  const left = new WeakMap<TakenRequest, readonly LeftRecord[]>();
 
   const targetsOf = (request: LockRequest): readonly LockTarget[] => lockTargets(request, lockspace, libvirt);
+
+  const standsOnShared = (request: LockRequest): boolean =>
+    targetsOf(request).some((target) => isShared(request.resource, target));
 
   const grantOf = (taken: readonly TakenRequest[]): Grant => {
     const grant: Grant = {
@@ -91,7 +98,49 @@ function fcntlDriver(given: DriverSettings): Driver {
     }
   };
 
+  const leaveAll = async (taken: readonly TakenRequest[], owner: Owner): Promise<void> => {
+    const known = taken.filter(({ shared }) => shared.length > 0);
+    if (known.length === 0) return;
+    const { leaveRecords } = await import('./holder-records.js');
+    try {
+      for (const one of known) left.set(one, leaveRecords(one, owner));
+    } catch (error) {
+      await giveBackAll(taken);
+      throw error;
+    }
+  };
+
+  /** Records go after the locks: whoever inherited those is still who they tell of. */
+  const giveBackAll = async (taken: readonly TakenRequest[]): Promise<void> => {
+    giveBack(taken);
+    const records = taken.flatMap((one) => left.get(one) ?? []);
+    if (records.length === 0) return;
+    const { takeBackRecords } = await import('./holder-records.js');
+    await takeBackRecords(records);
+  };
+
+  /** A refusal with those named who left a record of themselves. */
+  const named = async (error: unknown, requests: readonly LockRequest[]): Promise<unknown> => {
+    if (!isHoldfastError(error, 'IN_USE')) return error;
+    const request = requests.find(({ resource }) => resource.label === error.resource);
+    if (request === undefined || !standsOnShared(request)) return error;
+    const { resource, mode } = request;
+    const holders = await recordedOr(request, error.holders);
+    return new HoldfastError('IN_USE', error.message, { resource: resource.label, mode, holders });
+  };
+
+  const recordedOr = async (
+    request: LockRequest,
+    otherwise: readonly Holder[],
+  ): Promise<readonly Holder[]> => {
+    if (!standsOnShared(request)) return otherwise;
+    const { recordedInTheWay } = await import('./holder-records.js');
+    const recorded = recordedInTheWay(request, targetsOf(request));
+    return recorded.length === 0 ? otherwise : recorded;
+  };
+
   const takeAll = async (
+    owner: Owner,
     requests: readonly LockRequest[],
     signal: AbortSignal,
   ): Promise<readonly TakenRequest[]> => {
@@ -100,29 +149,45 @@ function fcntlDriver(given: DriverSettings): Driver {
         throw new HoldfastError('ABORTED', 'the caller gave up; nothing is locked', { cause: signal.reason });
       }
       try {
-        return tryAll(requests);
+        const taken = tryAll(requests);
+        await leaveAll(taken, owner);
+        return taken;
       } catch (error) {
-        if (!(error instanceof Collision) || round >= collisionRetriesMax) throw error;
+        if (!(error instanceof Collision) || round >= collisionRetriesMax) throw await named(error, requests);
         await new Promise((resolve) => setTimeout(resolve, 1 + Math.random() * collisionPauseMsMax));
       }
     }
   };
 
+  const probed = async (request: LockRequest): Promise<ProbeResult> => {
+    const { identity } = request.resource;
+    const holders = probeRequest(request, targetsOf(request), settings.qemuLock);
+    if (holders.length > 0) return { identity, free: false, holders: await recordedOr(request, holders) };
+    const error = permissionError(request, targetsOf(request));
+    return { identity, free: error === undefined, holders, ...(error === undefined ? {} : { error }) };
+  };
+
   return {
-    async acquire(_owner, requests, { signal }) {
-      return grantOf(await takeAll(requests, signal));
+    async acquire(owner, requests, { signal }) {
+      return grantOf(await takeAll(owner, requests, signal));
     },
     async release(grant) {
       const taken = grants.get(grant);
       grants.delete(grant);
-      giveBack(taken ?? []);
+      await giveBackAll(taken ?? []);
     },
     async holders(resource) {
-      return resourceHolders(targetsOf({ resource, mode: 'exclusive' }));
+      const request = { resource, mode: 'exclusive' } as const;
+      const targets = targetsOf(request);
+      const holders = resourceHolders(targets);
+      if (holders.length === 0 || !standsOnShared(request)) return holders;
+      const { recordedHolders } = await import('./holder-records.js');
+      const recorded = recordedHolders(resource, targets);
+      return [...recorded, ...holders.filter(({ mode }) => recorded.every((one) => one.mode !== mode))];
     },
-    async extend(grant, _owner, requests, { signal }) {
+    async extend(grant, owner, requests, { signal }) {
       const before = takenBy(grant);
-      const added = await takeAll(requests, signal);
+      const added = await takeAll(owner, requests, signal);
       grants.delete(grant);
       return grantOf([...before, ...added]);
     },
@@ -130,22 +195,22 @@ function fcntlDriver(given: DriverSettings): Driver {
       const before = takenBy(grant);
       const goes = (taken: TakenRequest): boolean => identities.includes(taken.request.resource.identity);
       grants.delete(grant);
-      giveBack(before.filter(goes));
+      await giveBackAll(before.filter(goes));
       return grantOf(before.filter((taken) => !goes(taken)));
     },
     async probe(requests) {
-      return requests.map((request) => {
-        const { identity } = request.resource;
-        const holders = probeRequest(request, targetsOf(request), settings.qemuLock);
-        if (holders.length > 0) return { identity, free: false, holders };
-        const error = permissionError(request, targetsOf(request));
-        return { identity, free: error === undefined, holders, ...(error === undefined ? {} : { error }) };
-      });
+      const results: ProbeResult[] = [];
+      for (const request of requests) results.push(await probed(request));
+      return results;
     },
     async tidy(requests) {
       for (const target of requests.flatMap(targetsOf)) {
         if (target.kind === 'lock file' && target.temporary) removeLockFileIfFree(target.path);
       }
+      const shared = requests.filter(standsOnShared);
+      if (shared.length === 0) return;
+      const { removeDead } = await import('./holder-records.js');
+      for (const request of shared) removeDead(request.resource, targetsOf(request));
     },
     mapRequest,
     notes: () => libvirt.flatMap(({ notes }) => notes),
@@ -160,21 +225,7 @@ function mapRequest({ resource, mode }: LockRequest): MappedRequest {
       remedy: 'Use a cluster driver, or accept the danger with --allow-unlocked.',
     };
   }
-  const lease = resource.lease;
-  if (lease?.path === undefined) return { can: true, mode };
-  const improper = [lease.lockspace, lease.key].find(
-    (name) => name === '' || name === '.' || name === '..' || name.includes('/'),
-  );
-  if (improper !== undefined)
-    return {
-      can: false,
-      reason: `'${improper}' cannot be the name of a lockspace or key: it has to be a file name`,
-    };
-  if (lease.offset !== 0)
-    return {
-      can: false,
-      reason: 'a lease at an offset is one of sanlock; here each lease is a file',
-      remedy: 'Use the sanlock driver, or offset 0.',
-    };
-  return { can: true, mode };
+  const { lease } = resource;
+  const fault = lease?.path === undefined ? undefined : leaseFault(lease);
+  return fault ?? { can: true, mode };
 }

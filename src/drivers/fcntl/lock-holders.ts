@@ -66,7 +66,8 @@ export function resourceHolders(targets: readonly LockTarget[]): readonly Holder
   }));
 }
 
-function inspect<Result>(target: LockTarget, look: (fd: number) => Result): Result | undefined {
+/** Opens a target only to look at it; undefined if it cannot be opened. */
+export function inspect<Result>(target: LockTarget, look: (fd: number) => Result): Result | undefined {
   let fd: number;
   try {
     fd = target.kind === 'image' ? openImage(target.resource, 'read') : openLockFileForTest(target.path);

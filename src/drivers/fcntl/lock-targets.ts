@@ -57,6 +57,15 @@ export function lockTargets(
   }
 }
 
+/**
+ * Whether a holder of a resource leaves a record on this target for other hosts: on the image; for what is locked by a
+ * lock file, in directories that hosts may share. A device node has no attributes of its users.
+ */
+export function isShared({ scope, storage }: Resource, target: LockTarget): boolean {
+  if (scope === 'host') return false;
+  return target.kind === 'image' ? storage === 'file' : storage !== 'file' && !target.own;
+}
+
 function image(resource: Resource, spare: boolean): LockTarget {
   return { kind: 'image', path: resource.path ?? '', resource, spare };
 }

@@ -6,7 +6,7 @@ import type { LockRequest } from '../../vocabulary.js';
 import { qemuHasIt, takeMode, type ByteConflict, type QemuLock } from './byte-locks.js';
 import { removeLockFileIfFree, takeLockFile, type LockFileOutcome } from './lock-file.js';
 import { conflictHolder } from './lock-holders.js';
-import type { LockTarget } from './lock-targets.js';
+import { isShared, type LockTarget } from './lock-targets.js';
 import { openImage } from './open-image.js';
 
 /** What is locked for one request. */
@@ -14,6 +14,8 @@ export interface TakenRequest {
   readonly request: LockRequest;
   readonly descriptors: readonly number[];
   readonly temporary: readonly string[];
+  /** Those of its files that other hosts may look at. */
+  readonly shared: readonly { readonly fd: number; readonly target: LockTarget }[];
   /** What could not be locked, though it would be better. */
   readonly notes: readonly string[];
 }
@@ -35,17 +37,19 @@ export function takeRequest(
 ): TakenRequest {
   const descriptors: number[] = [];
   const temporary: string[] = [];
+  const shared: { fd: number; target: LockTarget }[] = [];
   const notes: string[] = [];
   try {
     for (const target of targets) {
       const fd = takeTarget(request, target, qemu, notes);
       if (fd === undefined) continue;
       descriptors.push(fd);
+      if (isShared(request.resource, target)) shared.push({ fd, target });
       if (target.kind === 'lock file' && target.temporary) temporary.push(target.path);
     }
-    return { request, descriptors, temporary, notes };
+    return { request, descriptors, temporary, shared, notes };
   } catch (error) {
-    giveBack([{ request, descriptors, temporary, notes }]);
+    giveBack([{ request, descriptors, temporary, shared, notes }]);
     throw lockError(request, error);
   }
 }
