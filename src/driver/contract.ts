@@ -6,7 +6,7 @@
  * version and no negotiation: functions are added, never changed.
  */
 import type { HoldfastError } from '../errors.js';
-import type { Holder, LockRequest, Loss, Mode, Owner, Resource } from '../vocabulary.js';
+import type { ErrorCode, Holder, LockRequest, Loss, Mode, Owner, Resource } from '../vocabulary.js';
 
 /** What a driver says of itself. */
 export interface DriverAbout {
@@ -98,7 +98,13 @@ export interface Driver {
 
 export type MappedRequest =
   | { readonly can: true; readonly mode: Mode; readonly note?: string }
-  | { readonly can: false; readonly reason: string; readonly remedy?: string };
+  | {
+      readonly can: false;
+      readonly reason: string;
+      readonly remedy?: string;
+      /** What to throw instead of `CANNOT_LOCK`: it is a mistake of whoever asks, no limit of this technology. */
+      readonly code?: ErrorCode;
+    };
 
 export interface ProbeResult {
   readonly identity: string;

@@ -10,6 +10,7 @@ import { joinPlans, planChanged, stillThere } from '../plan/make-plan.js';
 import type { Holder, LockRequest, Owner, Plan, PlanItem } from '../vocabulary.js';
 import type { Assignment, DriverChain, HeldGrant } from './driver-chain.js';
 import { refusal } from './explain-refusal.js';
+import { requireNoMistake } from './require-no-mistake.js';
 import { unlockedUses, writerNotes } from './unlocked-use.js';
 
 /** Each round means that an image was swapped in the moment between the plan and the lock. */
@@ -58,6 +59,7 @@ async function acquireOnce(context: AcquireContext): Promise<AcquiredPlan> {
   if (refused !== undefined) throw refusedItem(refused);
   const wanted = withoutHeld(plan.requests, before?.plan.requests ?? []);
   const assignment = await chain.assign(wanted);
+  requireNoMistake(assignment, plan);
   const notes = [...unlockableNotes(assignment, allowUnlocked), ...assignment.notes];
   notes.push(...(await useNotes(wanted, allowUnlocked)), ...(await writerNotes(own.items)));
   const { added, undo } = await chain.acquire(owner, assignment.shares, signal, before?.held);
@@ -80,9 +82,16 @@ function withoutHeld(
   requests: readonly LockRequest[],
   already: readonly LockRequest[],
 ): readonly LockRequest[] {
-  const held = new Map(already.map(({ resource, mode }) => [resource.identity, mode]));
+  const held = new Map(already.map((request) => [request.resource.identity, request]));
   return requests.filter(({ resource, mode }) => {
-    const before = held.get(resource.identity);
+    const { mode: before, resource: same } = held.get(resource.identity) ?? {};
+    if (resource.lease?.path !== undefined && same?.lease !== undefined && same.lease.path === undefined) {
+      const message = `${resource.label} is held already without its path, and would not be locked in ${resource.lease.path}`;
+      throw new HoldfastError('BAD_DATA', message, {
+        resource: resource.label,
+        remedy: 'Name the path when it is first locked.',
+      });
+    }
     if (before === undefined || before === mode) return before === undefined;
     throw new HoldfastError(
       'SAME_DISK_TWICE',

@@ -5,6 +5,7 @@ import type { Assignment, DriverChain } from './driver-chain.js';
 import { conflictingHolders } from './explain-refusal.js';
 import type { LiveRecord } from './hold-record.js';
 import { holdersOf } from './holders-of.js';
+import { requireNoMistake } from './require-no-mistake.js';
 import { unlockedUses, writerNotes } from './unlocked-use.js';
 
 /** How it stands with one resource of a plan at this moment. */
@@ -35,6 +36,7 @@ export async function checkPlan(
   allowUnlocked: boolean,
 ): Promise<CheckedPlan> {
   const assignment = await chain.assign(plan.requests);
+  requireNoMistake(assignment, plan);
   const uses = await unlockedUses(plan.requests);
   const states: ResourceState[] = [];
   for (const request of plan.requests) {

@@ -8,7 +8,7 @@ import type { PlaceOptions } from '../driver/places.js';
 import { mapRequest } from '../driver/map-request.js';
 import { lazyDriver, type LazyDriver } from '../driver/started-driver.js';
 import { HoldfastError } from '../errors.js';
-import type { LockRequest, Owner } from '../vocabulary.js';
+import type { ErrorCode, LockRequest, Owner } from '../vocabulary.js';
 import { aborted } from './abort.js';
 
 export interface StartedDriver {
@@ -29,6 +29,8 @@ export interface Assignment {
     readonly request: LockRequest;
     readonly reason: string;
     readonly remedy?: string;
+    /** A mistake of whoever asks: nobody can go on without that lock. */
+    readonly code?: ErrorCode;
   }[];
   /** What drivers make of single requests. */
   readonly notes: readonly string[];
@@ -122,7 +124,7 @@ export class DriverChain {
   async assign(requests: readonly LockRequest[]): Promise<Assignment> {
     const notes: string[] = [];
     const surroundings: string[] = [];
-    const reasons = new Map<LockRequest, { reason: string; remedy?: string }>();
+    const reasons = new Map<LockRequest, { reason: string; remedy?: string; code?: ErrorCode }>();
     const locked = new Set<LockRequest>();
     const shares = (await this.started()).map(({ about, driver }) => {
       surroundings.push(...(driver.notes?.() ?? []));

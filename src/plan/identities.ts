@@ -103,8 +103,11 @@ export class Identities {
     };
   }
 
-  /** A `<lease>`: its lockspace and key. Where they are kept is the driver's business, and the same on every host. */
-  leaseResource(lease: LeaseDescription): Resource {
+  /**
+   * A `<lease>`: its lockspace and key. Where they are kept is the driver's business, and the same on every host.
+   * `realPath`: where its path leads to.
+   */
+  leaseResource(lease: LeaseDescription, realPath: string | undefined): Resource {
     const { label, lockspace, key, path, offset } = lease;
     return {
       kind: 'lease',
@@ -112,6 +115,7 @@ export class Identities {
       label,
       storage: 'name',
       scope: 'cluster',
+      ...(realPath === undefined ? {} : { realPath }),
       lease: { lockspace, key, offset, ...(path === undefined ? {} : { path }) },
     };
   }

@@ -5,6 +5,7 @@
  */
 import type { DiskDescription, GuestDescription, LeaseDescription, Plan, PlanItem } from '../vocabulary.js';
 import { beginsLikeQcow2 } from './below-image.js';
+import { lookAtPath, type Seen } from './look-at-path.js';
 import { mergeRequests } from './merge-requests.js';
 import { planChain } from './plan-chain.js';
 import type { PlanOptions } from './plan-options.js';
@@ -46,15 +47,22 @@ function sayUntoldFormat(
   );
 }
 
+/** Where leases are kept is made by whoever runs the cluster: made here, an unmounted share would be locked alone. */
 function planLease(lease: LeaseDescription, planner: Planner): PlanItem {
+  const realPath = planner.identityOnly ? undefined : whereKept(lease)?.realPath;
   return {
     role: 'lease',
     label: lease.label,
     ...(lease.place === undefined ? {} : { place: lease.place }),
     verdict: 'lock',
     mode: 'exclusive',
-    resource: planner.identities.leaseResource(lease),
+    resource: planner.identities.leaseResource(lease, realPath),
   };
+}
+
+function whereKept({ label, path, place }: LeaseDescription): Seen | undefined {
+  if (path === undefined) return undefined;
+  return lookAtPath(path, `lease ${label}`, { resource: label, ...(place === undefined ? {} : { place }) });
 }
 
 /**

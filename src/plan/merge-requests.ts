@@ -91,6 +91,29 @@ function withOtherPaths(resource: Resource, uses: readonly Use[]): Resource {
   return paths.size === 0 ? resource : { ...resource, otherPaths: [...paths] };
 }
 
+/** Of a lease: the first use for each place where it is said to be kept, by whatever name of the place. */
+function keptIn(uses: readonly Use[]): readonly Use[] {
+  const places = new Map<string, Use>();
+  for (const use of uses) {
+    const { lease, realPath } = use.item.resource ?? {};
+    if (lease?.path === undefined) continue;
+    const place = `${realPath ?? lease.path} ${lease.offset}`;
+    if (!places.has(place)) places.set(place, use);
+  }
+  return [...places.values()];
+}
+
+/** Only one of the places would be locked, so none is. */
+function refusedPlaces(uses: readonly Use[], kept: readonly Use[]): readonly PlanItem[] {
+  const places = kept.slice(0, othersNamed).map(({ item: { resource } }) => {
+    const { path = '', offset = 0 } = resource?.lease ?? {};
+    return offset === 0 ? path : `${path} at ${offset}`;
+  });
+  const reason = `one lease cannot be kept in two places: ${places.join(', ')}`;
+  const remedy = 'Name it with one path, or give the leases different keys.';
+  return uses.map(({ item }) => ({ ...item, verdict: 'refuse', code: 'BAD_DATA', reason, remedy }));
+}
+
 /** Brings the uses of each identity together, and refuses what one guest cannot have twice. */
 export function mergeRequests(items: readonly PlanItem[]): MergedPlan {
   const groups = new Map<string, Use[]>();
@@ -106,11 +129,13 @@ export function mergeRequests(items: readonly PlanItem[]): MergedPlan {
   const requests: LockRequest[] = [];
   for (const uses of groups.values()) {
     const mode = mergedMode(uses);
-    if (mode === undefined) {
-      for (const [index, item] of refused(uses).entries()) merged[uses[index]?.index ?? 0] = item;
+    const kept = keptIn(uses);
+    if (mode === undefined || kept.length > 1) {
+      const refusals = mode === undefined ? refused(uses) : refusedPlaces(uses, kept);
+      for (const [index, item] of refusals.entries()) merged[uses[index]?.index ?? 0] = item;
       continue;
     }
-    const resource = uses.find((use) => use.mode === mode)?.item.resource;
+    const resource = (kept[0] ?? uses.find((use) => use.mode === mode))?.item.resource;
     if (resource !== undefined) requests.push({ resource: withOtherPaths(resource, uses), mode });
   }
   return { items: merged, requests: requests.toSorted(byIdentity) };

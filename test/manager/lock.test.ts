@@ -15,7 +15,7 @@ import { test } from 'node:test';
 import { defineDriver, type Driver, type DriverFactory } from '../../src/driver/contract.js';
 import fcntl from '../../src/drivers/fcntl/fcntl.js';
 import { isHoldfastError, openManager } from '../../src/index.js';
-import { privateRuntime } from '../beds/private-folder.js';
+import { privateFolder, privateRuntime } from '../beds/private-folder.js';
 import { needs } from '../needs.js';
 import { backingFormat, craftQcow2 } from '../plan/qcow2-image.js';
 
@@ -571,11 +571,57 @@ test('arguments that types would refuse are usage errors, not waits for ever', a
 test('a lease is one lease, with its path and without', async () => {
   await using manager = openManager({ configuration: false });
   const kept = join(folder, 'leases');
+  mkdirSync(kept);
   const hold = await manager.lock({ leases: [`space:key:${kept}`] });
   assert.ok(existsSync(join(kept, 'space', 'key')));
   await assert.rejects(manager.lock({ leases: ['space:key'] }), (error) => isHoldfastError(error, 'IN_USE'));
   await hold.release();
   await (await manager.lock({ leases: ['space:key'] })).release();
+});
+
+test('a lease with a path that the driver cannot lock in is bad input, found by plan and lock alike', async () => {
+  await using manager = openManager({ configuration: false });
+  const kept = join(privateFolder(), 'kept');
+  mkdirSync(kept);
+  const file = join(kept, 'file');
+  writeFileSync(file, '');
+  mkdirSync(join(kept, 'space', 'key'), { recursive: true });
+  symlinkSync(file, join(kept, 'space', 'link'));
+  const xml = `<domain type='qemu'><name>g</name><uuid>5f1c4b2a-7c35-4a0e-9a31-0d6b0f6e8a11</uuid><devices>
+<lease><lockspace>file</lockspace><key>k</key><target path='${kept}'/></lease></devices></domain>`;
+  for (const [input, code, text] of [
+    [{ leases: [`space:k:${file}`] }, 'NOT_A_DISK', `${file} is not a directory`],
+    [{ leases: [`space:key:${kept}`] }, 'NOT_A_DISK', `${kept}/space/key is not a regular file`],
+    [{ leases: [`space:link:${kept}`] }, 'NOT_A_DISK', `${kept}/space/link is not a regular file`],
+    [{ leases: [`space:k:${kept}/gone`] }, 'NO_SUCH_FILE', 'does not exist'],
+    [{ xml }, 'NOT_A_DISK', `${file} is not a directory`],
+  ] as const) {
+    for (const options of [{}, { allowUnlocked: true }]) {
+      for (const call of ['plan', 'lock'] as const) {
+        await assert.rejects(manager[call](input, options), (error) => {
+          assert.ok(isHoldfastError(error, code), String(error));
+          assert.equal(error.exitCode, 66);
+          assert.ok(error.message.includes(text), error.message);
+          assert.equal(error.place?.line, 'xml' in input ? 2 : undefined);
+          return true;
+        });
+      }
+    }
+  }
+  assert.equal((await manager.holds()).length, 0);
+});
+
+test('a lease that is held without its path cannot be added with one: nothing would be locked there', async () => {
+  await using manager = openManager({ configuration: false });
+  const kept = privateFolder();
+  const hold = await manager.lock({ leases: ['space:key'] });
+  await assert.rejects(
+    hold.extend({ leases: [`space:key:${kept}`] }),
+    (error) => isHoldfastError(error, 'BAD_DATA') && /held already without/.test(error.message),
+  );
+  await hold.release();
+  const other = await manager.lock({ leases: [`space:key:${kept}`] });
+  await other.extend({ leases: ['space:key'] });
 });
 
 test('records that cannot be read are not taken for none', async () => {

@@ -173,7 +173,7 @@ test('an NVMe namespace', async () => {
   assert.deepEqual(itemOf(plan, 'x').resource?.storage, 'name');
 });
 
-test('leases: lockspace and key, wherever they are kept; text cannot pass for another lease', async () => {
+test('leases: lockspace and key, wherever they are kept; text cannot pass for another lease', async (t) => {
   const lease = (path: string | undefined, lockspace: string, key: string) => ({
     label: `${path} ${lockspace} ${key}`,
     lockspace,
@@ -183,7 +183,7 @@ test('leases: lockspace and key, wherever they are kept; text cannot pass for an
   });
   const identity = async (...args: Parameters<typeof lease>): Promise<string> =>
     (await makePlan(guest([], { leases: [lease(...args)] }))).requests[0]?.resource.identity ?? '';
-  assert.equal(await identity('/no/such', 'a', 'b'), 'lease:a:b');
+  assert.equal(await identity(scratch(t), 'a', 'b'), 'lease:a:b');
   assert.equal(await identity(undefined, 'a', 'b'), 'lease:a:b');
   assert.notEqual(await identity(undefined, 'a:b', 'c'), await identity(undefined, 'a', 'b:c'));
   const twice = await makePlan(

@@ -24,7 +24,7 @@ import { runtimeDirectory } from '../../system/runtime-directory.js';
 import type { Holder, LockRequest, Owner } from '../../vocabulary.js';
 import { readFcntlSettings } from './fcntl-settings.js';
 import { libvirtDirectories } from '../../system/libvirt-config.js';
-import { leaseFault } from './lease-file.js';
+import { leaseFault } from './lease-fault.js';
 import { readLibvirtSettings } from './libvirt-settings.js';
 import { removeLockFileIfFree } from './lock-file.js';
 import { permissionError, probeRequest, resourceHolders } from './lock-holders.js';

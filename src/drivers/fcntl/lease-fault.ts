@@ -6,12 +6,6 @@ import type { Resource } from '../../vocabulary.js';
 
 type Lease = NonNullable<Resource['lease']>;
 
-/** The folder of a lease, which is made at need, and its file in there. */
-export function leaseFile({ path = '', lockspace, key }: Lease): { directory: string; file: string } {
-  const directory = join(path, lockspace);
-  return { directory, file: join(directory, key) };
-}
-
 /** Why a lease cannot be locked; undefined: it can, as far as can be seen before. */
 export function leaseFault(lease: Lease): Extract<MappedRequest, { can: false }> | undefined {
   const improper = [lease.lockspace, lease.key].find(
@@ -28,11 +22,13 @@ export function leaseFault(lease: Lease): Extract<MappedRequest, { can: false }>
       remedy: 'Use the sanlock driver, or offset 0.',
     };
   }
-  const { directory, file } = leaseFile(lease);
-  for (const folder of [lease.path ?? '', directory]) {
+  const { path = '', lockspace, key } = lease;
+  const directory = join(path, lockspace);
+  for (const folder of [path, directory]) {
     const found = kindOf(folder, statSync);
     if (found !== undefined && found !== 'directory') return misplaced(`${folder} is not a directory`);
   }
+  const file = join(directory, key);
   // A symlink is never followed in a lockspace: whoever made it would decide which file is locked.
   const kind = kindOf(file, lstatSync);
   return kind === undefined || kind === 'file' ? undefined : misplaced(`${file} is not a regular file`);
