@@ -179,6 +179,14 @@ export function removeSomeDead(directory: string): HoldRecord[] {
   return some.flatMap((name) => removeIfDead(join(directory, name)) ?? []);
 }
 
+/** The paths of records that nobody keeps alive, left as they are. Throws `NOT_PERMITTED`. */
+export function findDeadRecords(directory: string): string[] {
+  return namesIn(directory)
+    .filter((name) => name.endsWith(suffix))
+    .map((name) => join(directory, name))
+    .filter((path) => withFile(path, O_RDONLY, (fd) => testLock(fd, 'write', 0) === undefined) === true);
+}
+
 /** Nothing, if nobody ever held anything here. Throws `NOT_PERMITTED`: what is not seen must not be taken for free. */
 function namesIn(directory: string): string[] {
   try {

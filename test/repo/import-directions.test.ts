@@ -28,7 +28,8 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
   'driver/discovery': [...foundation, 'drivers'],
   drivers: [...foundation, 'driver/contract'],
   manager: [...foundation, 'input', 'plan', 'holders', 'driver'],
-  index: [...foundation, 'input', 'plan', 'holders', 'driver', 'manager'],
+  doctor: [...foundation, 'input', 'plan', 'holders', 'manager'],
+  index: [...foundation, 'input', 'plan', 'holders', 'driver', 'manager', 'doctor'],
   rfc2010: ['index', ...words, 'driver/contract'],
   daemon: ['index', ...words],
   cli: ['index', 'version', ...words],
@@ -87,6 +88,8 @@ test('the rule finds what it forbids', () => {
   assert.ok(fault('plan/make-plan.ts', 'input/read-input'));
   assert.ok(fault('input/read-input.ts', 'plan/make-plan'));
   assert.ok(fault('manager/hold.ts', 'drivers/fcntl/fcntl'));
+  assert.ok(fault('doctor/examine-host.ts', 'drivers/fcntl/fcntl'));
+  assert.ok(fault('manager/hold.ts', 'doctor/examine-host'));
   assert.ok(fault('drivers/fcntl/fcntl.ts', 'drivers/nop/nop'));
   assert.ok(fault('drivers/fcntl/fcntl.ts', 'driver/discovery'));
   assert.ok(fault('cli/main.ts', 'manager/open-manager'));

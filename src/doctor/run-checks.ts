@@ -1,0 +1,97 @@
+/** Runs every check, and puts what was found in order. */
+import { resolve } from 'node:path';
+import { causeText, isHoldfastError } from '../errors.js';
+import { readConfiguration, type Configuration } from '../manager/configuration.js';
+import { Identities } from '../plan/identities.js';
+import { glanceAtPath, lookAtPath, type Seen } from '../plan/look-at-path.js';
+import { readSurroundings, type Surroundings } from '../plan/surroundings.js';
+import { checkConfiguration } from './check-configuration.js';
+import { checkFileSystems } from './check-file-system.js';
+import { checkGuests } from './check-guests.js';
+import { checkLibvirt } from './check-libvirt.js';
+import { checkLockSupport } from './check-lock-support.js';
+import { checkRecords } from './check-records.js';
+import { checkSameDisk } from './check-same-disk.js';
+import { checkSoftware } from './check-software.js';
+import { checkUse } from './check-use.js';
+import { checkVisibility } from './check-visibility.js';
+import type { ExamineOptions } from './examine-host.js';
+import { finding, type Finding } from './finding.js';
+import { findingLevels } from './finding-table.js';
+import { Host, type Check, type Disk } from './host.js';
+
+/** As `examineHost`, which loads this when it is asked for. */
+export async function runChecks(
+  paths: readonly string[],
+  { configuration: file }: ExamineOptions,
+): Promise<readonly Finding[]> {
+  const surroundings = readSurroundings(await planOptions(file));
+  const host = new Host();
+  const disks = lookAtDisks(paths, surroundings);
+  const checks: readonly (readonly [name: string, check: Check])[] = [
+    ['software', checkSoftware],
+    ['configuration', () => checkConfiguration(file)],
+    ['visibility', checkVisibility],
+    ['records', checkRecords],
+    ['locks', checkLockSupport],
+    ['file systems', checkFileSystems],
+    ['same disk', (_, all) => checkSameDisk(all, surroundings)],
+    ['use', checkUse],
+    ['guests', checkGuests],
+    ['libvirt', checkLibvirt],
+  ];
+  const found: Finding[] = [];
+  for (const [name, check] of checks) found.push(...(await runCheck(name, check, host, disks)));
+  return findingLevels.flatMap((level) => found.filter((one) => one.level === level));
+}
+
+/** One check that cannot be made says nothing about the others. */
+async function runCheck(
+  name: string,
+  check: Check,
+  host: Host,
+  disks: readonly Disk[],
+): Promise<readonly Finding[]> {
+  try {
+    return await check(host, disks);
+  } catch (error) {
+    const what = `the check of ${name} could not be made`;
+    return [finding('check-failed', { subject: name, what, evidence: [causeText(error)] })];
+  }
+}
+
+/** A wrong configuration is a finding, and must not keep the others from being made. */
+async function planOptions(
+  file: string | undefined,
+): Promise<Pick<Configuration, 'aliases' | 'localFileSystems'>> {
+  try {
+    const { aliases, localFileSystems } = await readConfiguration(file === undefined ? {} : { file });
+    return {
+      ...(aliases === undefined ? {} : { aliases }),
+      ...(localFileSystems === undefined ? {} : { localFileSystems }),
+    };
+  } catch (error) {
+    if (!isHoldfastError(error, 'CONFIG')) throw error;
+    return {};
+  }
+}
+
+/** The same path twice is one disk. */
+export function lookAtDisks(paths: readonly string[], surroundings: Surroundings): Disk[] {
+  const identities = new Identities(surroundings);
+  return [...new Set(paths)].map((label) => {
+    const seen = look(resolve(label));
+    return { label, seen, resource: identities.resourceOf(seen, label) };
+  });
+}
+
+/** A disk that may not be read can be examined all the same. */
+function look(path: string): Seen {
+  try {
+    return lookAtPath(path, 'disk');
+  } catch (error) {
+    const seen = isHoldfastError(error, 'NOT_READABLE') ? glanceAtPath(path) : undefined;
+    if (seen === undefined) throw error;
+    return seen;
+  }
+}
