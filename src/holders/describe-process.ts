@@ -2,6 +2,8 @@
 import { basename } from 'node:path';
 import { readProcess } from '../system/process.js';
 import type { ProcessInfo } from '../system/process.js';
+import { programWork } from './program-work.js';
+import type { ProgramWork } from './program-work.js';
 import { isQemuProgram, readGuest } from './qemu-command-line.js';
 
 export interface ProcessDescription {
@@ -12,8 +14,14 @@ export interface ProcessDescription {
   /** The guest that a QEMU runs. */
   readonly guest?: string;
   readonly uuid?: string;
-  /** libvirt started it, so `virsh` is the way to stop it. */
-  readonly libvirt: boolean;
+  /** The libvirt that started it, the host's or a user's: `virsh` is the way to stop it. */
+  readonly libvirt?: 'system' | 'session';
+  /** It is libguestfs's appliance. `parent`: the program that uses libguestfs, where it started the appliance itself. */
+  readonly appliance?: { readonly parent?: ProcessDescription };
+  /** What a program that is known does with disks. */
+  readonly work?: ProgramWork;
+  /** A signal stopped it (SIGSTOP): it does nothing until it is told to go on. */
+  readonly stopped: boolean;
   /** By name, or by number. */
   readonly user?: string;
   /** Since when it runs: ISO 8601, to the second, UTC. */
@@ -33,16 +41,29 @@ export function describeProcess(
   const program = programName(info);
   // Only an emulator has a guest: anyone can have `-name` on the command line.
   const guest = isQemuProgram(program) ? readGuest(info.argv) : undefined;
+  const work = programWork(program, info.argv);
+  const appliance = guest?.appliance === true;
   return {
     pid,
     startTime: info.startTime,
     program,
-    libvirt: guest?.libvirt ?? false,
-    ...(guest?.name === undefined ? {} : { guest: guest.name }),
-    ...(guest?.uuid === undefined ? {} : { uuid: guest.uuid }),
+    stopped: info.state === 'T',
+    // The name of an appliance is made up by libguestfs and means nothing to anyone.
+    ...(guest?.name === undefined || appliance ? {} : { guest: guest.name }),
+    ...(guest?.uuid === undefined || appliance ? {} : { uuid: guest.uuid }),
+    ...(guest?.libvirt === undefined ? {} : { libvirt: guest.libvirt }),
+    ...(appliance ? { appliance: applianceOf(info.ppid, options) } : {}),
+    ...(work === undefined ? {} : { work }),
     ...(info.user === undefined ? {} : { user: info.user }),
     ...(info.since === undefined ? {} : { since: info.since }),
   };
+}
+
+/** With its direct backend libguestfs starts QEMU as a child; with its libvirt backend QEMU belongs to process 1. */
+function applianceOf(ppid: number, options: { readonly root?: string }): { parent?: ProcessDescription } {
+  const parent = ppid <= 1 ? undefined : describeProcess(ppid, options);
+  // A session's init can be another process than 1; it uses no libguestfs.
+  return parent === undefined || /^(systemd|init|libvirtd|virtqemud)$/.test(parent.program) ? {} : { parent };
 }
 
 /**

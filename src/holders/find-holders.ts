@@ -1,33 +1,47 @@
 /**
  * Who holds or uses a resource: reads the system, never locks. The front door of this folder.
  *
- * Found are processes with a lock on it or with a descriptor that can write, and what the kernel itself does with
- * it (mounts, swap, loop devices, device-mapper). A program that only reads, without a lock, is nobody's
- * holder. What other hosts do is not to be seen from here, and `unseen` says so.
+ * Found are processes with a lock on it or with a way to write it, and what the kernel itself does with it (mounts,
+ * swap, loop devices, device-mapper). A program that only reads, without a lock, is nobody's holder: it is in the
+ * answer for `everyone`, and refuses nothing. What other hosts do is not to be seen from here, and `unseen` says so.
  */
+import { seesWholeHost } from '../system/container.js';
 import { isOpenForWriting } from '../system/file-lease.js';
 import { readKernelTables } from '../system/kernel-uses.js';
 import type { KernelTables } from '../system/kernel-uses.js';
 import { readLocksOf } from '../system/lock-lines.js';
+import { findMappings } from '../system/memory-maps.js';
 import { findOpenFiles } from '../system/open-files.js';
 import type { OpenFiles } from '../system/open-files.js';
 import { readProcessStat } from '../system/process.js';
 import type { Holder, Resource } from '../vocabulary.js';
-import type { FindOptions } from './find-unlocked-use.js';
+import { belowDevice } from './device-stack.js';
+import type { FindOptions as UnlockedOptions } from './find-unlocked-use.js';
 import { hasAnyLock, locksAreSeen } from './fuse-locks.js';
 import { kernelHolders } from './kernel-holder.js';
 import { coveredBy } from './lock-cover.js';
-import { processHolder, processUses } from './process-holder.js';
-import type { ProcessUse } from './process-holder.js';
-import { inodeOfResource, resourceTargets } from './resource-targets.js';
+import { processHolder } from './process-holder.js';
+import { isWriting, processUses } from './process-use.js';
+import type { ProcessUse, ResourceFile, ResourceMap } from './process-use.js';
+import { isOfQemu } from './qemu-command-line.js';
+import { deviceOfResource, inodeOfResource, resourceTargets } from './resource-targets.js';
 import type { ResourceTarget } from './resource-targets.js';
 import { unaccountedHolders, unaccountedLocks } from './unaccounted-locks.js';
+import { isUnlocked } from './unlocked-writer.js';
 import { lendVirtlockd } from './virtlockd-guest.js';
+import { findHiddenWriters, isWritten } from './written-file.js';
 
 export { describeProcess } from './describe-process.js';
 export { findUnlockedUse } from './find-unlocked-use.js';
-export type { FindOptions } from './find-unlocked-use.js';
-export { processRemedy } from './process-holder.js';
+export { guestRemedy, processRemedy } from './process-holder.js';
+export { refusedByMode } from './refused-modes.js';
+
+export interface FindOptions extends UnlockedOptions {
+  /** Also who is only shown and refuses nothing: readers without a lock, leases, read-only maps. */
+  readonly everyone?: boolean;
+  /** What a process of QEMU's that has the resource open only for reading uses it as, in words. */
+  readonly readersUse?: (pid: number, resource: Resource) => readonly string[];
+}
 
 export interface FoundHolders {
   /** One for each process, guests first, then one for each use by the kernel. */
@@ -38,6 +52,8 @@ export interface FoundHolders {
   readonly unseen?: string;
   /** Nothing of this host was out of sight: whoever holds it all the same is elsewhere, or has just let go. */
   readonly sawThisHost: boolean;
+  /** What a block device stands on, in words, nearest first (`/dev/sda1 is a partition of /dev/sda`). */
+  readonly standsOn?: readonly string[];
 }
 
 /** Who holds or uses a resource. Reads all of /proc: some milliseconds on a small host. Does not throw. */
@@ -53,35 +69,69 @@ export async function findHolders(resource: Resource, options: FindOptions = {})
   const inode = resource.storage === 'block' ? undefined : inodeOfResource(resource);
   const before = inode === undefined ? undefined : readLocksOf(inode);
   const scan = await findOpenFiles(targets);
-  const ignored = new Set(options.ignorePids);
-  const uses = processUses(scan.files);
-  const hidden =
-    inode === undefined
-      ? []
-      : unaccountedLocks(
-          inode,
-          before,
-          scan.files.flatMap((file) => file.locks),
-        );
+  const kernel = await kernelHolders(resource, tables);
+  const { maps, unseen: nobody } = await findMaps(resource, targets, scan.files, kernel, tables, options);
+  const locks = scan.files.flatMap((file) => file.locks);
+  const hidden = inode === undefined ? [] : unaccountedLocks(inode, before, locks, tables);
   const holders = [
-    ...lendVirtlockd(uses, (use) => processHolder(use, unlockedWords(use, uses, resource, tables))),
+    ...describeUses(processUses(scan.files, maps, options.everyone), resource, tables, options),
     ...unaccountedHolders(hidden ?? []),
+    ...nobody,
   ];
-  const wanted = holders.filter(({ pid }) => pid === undefined || !ignored.has(pid));
   const unseen = unseenParts(resource, scan, hidden?.some(({ pid }) => pid === undefined) ?? true);
+  const standsOn = standsOnWords(resource, tables);
   return {
     holders: [
-      ...wanted.filter(({ guest }) => guest !== undefined),
-      ...wanted.filter(({ guest }) => guest === undefined),
-      ...(await kernelHolders(resource, tables)),
+      ...holders.filter(({ guest }) => guest !== undefined),
+      ...holders.filter(({ guest }) => guest === undefined),
+      ...kernel,
     ],
     complete: unseen.length === 0,
     ...(unseen.length === 0 ? {} : { unseen: unseen.join(', and ') }),
     sawThisHost: unseen.every((part) => part === otherHosts),
+    ...(standsOn.length === 0 ? {} : { standsOn }),
   };
 }
 
 const otherHosts = 'programs on other hosts that reach the same storage';
+
+/** Maps of the resource where they add something: for everyone, or where the kernel knows a writer that nothing shows. */
+async function findMaps(
+  resource: Resource,
+  targets: readonly ResourceTarget[],
+  files: readonly ResourceFile[],
+  kernel: readonly Holder[],
+  tables: KernelTables,
+  { everyone = false }: FindOptions,
+): Promise<{ readonly maps: readonly ResourceMap[]; readonly unseen: readonly Holder[] }> {
+  const explained = files.some(isWriting) || kernel.some(({ refuses }) => refuses?.length !== 0);
+  if (!explained && isWritten(resource) === true) {
+    const found = await findHiddenWriters(resource, targets, files, tables);
+    if (!everyone) return found;
+    return { maps: (await findMappings(targets)).mappings, unseen: found.unseen };
+  }
+  return { maps: everyone ? (await findMappings(targets)).mappings : [], unseen: [] };
+}
+
+function describeUses(
+  uses: readonly ProcessUse[],
+  resource: Resource,
+  tables: KernelTables,
+  { ignorePids = [], readersUse }: FindOptions,
+): Holder[] {
+  const describe = (use: ProcessUse): Holder => {
+    const { process, pid, writes } = use;
+    const reads = !writes && (isOfQemu(process.program) || process.appliance !== undefined);
+    return processHolder(use, {
+      unlocked: unlockedWords(use, uses, resource, tables),
+      isUnlocked: isUnlocked(use, uses, resource, tables),
+      more: reads ? (readersUse?.(pid, resource) ?? []) : [],
+    });
+  };
+  // virtlockd's lock is lent to its guest whoever asks, so nobody is left out before that.
+  const ignored = new Set(ignorePids);
+  return lendVirtlockd(uses, describe, ({ pid }) => !ignored.has(pid));
+}
 
 function unlockedWords(
   use: ProcessUse,
@@ -98,6 +148,11 @@ function unlockedWords(
     : `open for writing, under the lock of process ${cover.pid}`;
 }
 
+function standsOnWords(resource: Resource, tables: KernelTables): readonly string[] {
+  const device = resource.storage === 'block' ? deviceOfResource(resource) : undefined;
+  return device === undefined ? [] : belowDevice(device, tables).map(({ words }) => words);
+}
+
 /** What could hold it and was out of sight, in words. */
 function unseenParts(
   resource: Resource,
@@ -106,16 +161,21 @@ function unseenParts(
 ): readonly string[] {
   const parts: string[] = [];
   if (resource.scope === 'cluster') parts.push(otherHosts);
-  const unseen = unseenProcesses(scan);
+  const processes = unseenProcesses(scan);
+  const here = [
+    ...(processes === undefined ? [] : [processes]),
+    ...(seesWholeHost()
+      ? []
+      : ['programs outside of this container or pid namespace (look on the host itself)']),
+  ];
   // Where the kernel says that nobody at all writes, and every lock that it knows has its process, nothing is missing.
   const proven =
-    unseen !== undefined &&
+    here.length > 0 &&
     resource.storage === 'file' &&
     !someLockIsUnexplained &&
     resource.path !== undefined &&
     isOpenForWriting(resource.path) === false;
-  if (unseen !== undefined && !proven) parts.push(unseen);
-  return parts;
+  return proven ? parts : [...parts, ...here];
 }
 
 function unseenProcesses({ denied, hidden }: OpenFiles<unknown>): string | undefined {

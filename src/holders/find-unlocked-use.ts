@@ -1,29 +1,23 @@
 /**
  * The check before locking: does anyone use a resource who would never meet our lock? Mounted, swap, claimed by the
- * kernel, or open for writing by a program that has no lock where lock drivers look.
+ * kernel, or written by a program that has no lock where lock drivers look.
  */
-import { closeSync, constants, fstatSync, openSync, statSync } from 'node:fs';
-import { isOpenForWriting } from '../system/file-lease.js';
-import { inodeOf, sameInode } from '../system/inode.js';
 import { readKernelTables } from '../system/kernel-uses.js';
 import type { KernelTables } from '../system/kernel-uses.js';
-import { readLocksOf } from '../system/lock-lines.js';
 import { findOpenFiles } from '../system/open-files.js';
 import type { Holder, Resource } from '../vocabulary.js';
-import { hasAnyLock, locksAreSeen } from './fuse-locks.js';
 import { kernelHolders } from './kernel-holder.js';
-import { coveredBy } from './lock-cover.js';
-import { isWatched } from './lock-meaning.js';
-import { isWriting, processHolder, processUses } from './process-holder.js';
-import type { ProcessUse, ResourceFile } from './process-holder.js';
-import { inodeOfResource, resourceTargets } from './resource-targets.js';
-import { unaccountedLocks } from './unaccounted-locks.js';
+import { processHolder } from './process-holder.js';
+import { processUses } from './process-use.js';
+import type { ProcessUse, ResourceFile, ResourceMap } from './process-use.js';
+import { resourceTargets } from './resource-targets.js';
+import type { ResourceTarget } from './resource-targets.js';
+import { isUnlocked } from './unlocked-writer.js';
+import { findHiddenWriters, isWritten } from './written-file.js';
 
 export interface FindOptions {
   /** Processes to leave out of the answer: usually the caller's own. */
   readonly ignorePids?: readonly number[];
-  /** Also who is only shown, and refuses nothing: readers without a lock. */
-  readonly everyone?: boolean;
 }
 
 /**
@@ -51,8 +45,15 @@ export async function findUnlockedUse(
   const { files } = await findOpenFiles(targets);
   const found = new Map<string, Holder[]>();
   for (const doubt of doubtful) {
-    const own = files.filter(({ target }) => target.resource === doubt.resource);
-    const holders = await unlockedUses(doubt, own, tables, new Set(options.ignorePids));
+    const isOwn = (target: ResourceTarget): boolean => target.resource === doubt.resource;
+    const own = files.filter(({ target }) => isOwn(target));
+    const holders = await unlockedUses(
+      doubt,
+      targets.filter(isOwn),
+      own,
+      tables,
+      new Set(options.ignorePids),
+    );
     if (holders.length > 0) found.set(doubt.resource.identity, holders);
   }
   return found;
@@ -64,74 +65,26 @@ interface Doubt {
   readonly written: boolean | undefined;
 }
 
-/**
- * Whether anyone at all writes a regular file. Undefined for all else, where the path leads elsewhere by now, and on
- * network file systems and unknown ones: there a lease tells only of writers through the same mount (seen with
- * GlusterFS).
- */
-function isWritten({ storage, scope, unknownFileSystem, path, inode }: Resource): boolean | undefined {
-  if (storage !== 'file' || scope !== 'host' || unknownFileSystem !== undefined) return undefined;
-  if (path === undefined || inode === undefined) return undefined;
-  let fd: number | undefined;
-  try {
-    // Before opening: what took its place might be a device. After: it might have been changed in between.
-    if (!sameInode(inodeOf(statSync(path, { bigint: true })), inode)) return undefined;
-    fd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
-    return sameInode(inodeOf(fstatSync(fd, { bigint: true })), inode) ? isOpenForWriting(fd) : undefined;
-  } catch {
-    return undefined;
-  } finally {
-    if (fd !== undefined) closeSync(fd);
-  }
-}
-
 async function unlockedUses(
   { resource, written }: Doubt,
+  targets: readonly ResourceTarget[],
   files: readonly ResourceFile[],
   tables: KernelTables,
   ignored: ReadonlySet<number>,
 ): Promise<Holder[]> {
-  const uses = processUses(files);
-  const writers = uses.filter(
-    (use) => use.writes && !ignored.has(use.pid) && isUnlocked(use, uses, resource, tables),
-  );
-  const holders = [
-    ...writers.map((use) => processHolder(use, 'no lock: open for writing')),
-    ...(await kernelHolders(resource, tables)),
-  ];
-  if (holders.length > 0 || written !== true || uses.some((use) => use.writes)) return holders;
-  return isExplained(resource, files) ? [] : [unseenWriter()];
-}
-
-/** A writer above, of a partition for instance, is never met by a lock on what is below: its own lock counts for nothing. */
-function isUnlocked(
-  use: ProcessUse,
-  all: readonly ProcessUse[],
-  resource: Resource,
-  tables: KernelTables,
-): boolean {
-  if (use.files.some((file) => file.target.relation === 'above' && isWriting(file))) return true;
-  if (use.locked || coveredBy(use, all) !== undefined) return false;
-  return locksAreSeen(resource, tables) || !hasAnyLock(resource);
-}
-
-/**
- * Whether a writer that no process shows can be left to the lock drivers: it is gone by now, or there is a lock
- * that belongs to none of the processes that could be seen.
- */
-function isExplained(resource: Resource, files: readonly ResourceFile[]): boolean {
-  if (isWritten(resource) !== true) return true;
-  const inode = inodeOfResource(resource);
-  if (inode === undefined) return true;
-  const seen = files.flatMap(({ locks }) => locks);
-  return unaccountedLocks(inode, readLocksOf(inode), seen)?.some(isWatched) ?? false;
-}
-
-function unseenWriter(): Holder {
-  return {
-    host: 'this host',
-    through: ['no lock: open for writing by a program that cannot be seen from here'],
-    evidence: ['fcntl(F_SETLEASE, F_RDLCK): EAGAIN'],
-    remedy: 'look again as root, outside of any container',
+  const writers = (maps: readonly ResourceMap[]): Holder[] => {
+    const uses = processUses(files, maps);
+    return uses
+      .filter(
+        (use) => use.writes && !ignored.has(use.pid) && isUnlocked(use, uses, resource, tables) === true,
+      )
+      .map((use: ProcessUse) =>
+        processHolder(use, { unlocked: 'no lock: open for writing', isUnlocked: true }),
+      );
   };
+  const kernel = (await kernelHolders(resource, tables)).filter(({ refuses }) => refuses?.length !== 0);
+  const holders = [...writers([]), ...kernel];
+  if (holders.length > 0 || written !== true || processUses(files).some((use) => use.writes)) return holders;
+  const { maps, unseen } = await findHiddenWriters(resource, targets, files, tables);
+  return [...writers(maps), ...unseen];
 }

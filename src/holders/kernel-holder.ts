@@ -2,7 +2,9 @@
 import { kernelUsesOfDevice, kernelUsesOfFile } from '../system/kernel-uses.js';
 import type { KernelTables, KernelUse } from '../system/kernel-uses.js';
 import type { Holder, Resource } from '../vocabulary.js';
+import { refusedWithoutLock } from './refused-modes.js';
 import { deviceOfResource, inodeOfResource } from './resource-targets.js';
+import { shellWord } from './shell-word.js';
 
 /** A file system can be bound to hundreds of places; nobody reads them all. */
 const usesNamedMax = 8;
@@ -29,6 +31,8 @@ export function kernelHolder(use: KernelUse): Holder {
     host: 'this host',
     through: [...named.map(words), ...(more > 0 ? [`${more} more uses`] : [])],
     evidence: all.map(({ evidence }) => evidence),
+    // What goes through a read-only loop device is a reader like any other that has no lock.
+    refuses: use.readOnly === true ? [] : refusedWithoutLock,
     // What stands on top has to end first.
     remedy: [...new Set(named.toReversed().map(remedy))].join(', then '),
   };
@@ -42,8 +46,8 @@ function words(use: KernelUse): string {
   const what = {
     mount: `mounted on ${use.where}`,
     swap: `swap space (${use.where})`,
-    loop: `loop device ${use.where}`,
-    stacked: `part of ${use.dm === undefined ? use.where : `${use.dm.name} (${use.where})`}`,
+    loop: `loop device ${use.where}${use.readOnly === true ? ' (read-only)' : ''}`,
+    stacked: stackedWords(use),
     claim: 'claimed by the kernel for something that cannot be seen from here',
   }[use.kind];
   const where =
@@ -51,14 +55,27 @@ function words(use: KernelUse): string {
   return `${use.on === undefined ? '' : `${use.on} `}${what}${where}`;
 }
 
+function stackedWords({ where, dm }: KernelUse): string {
+  if (dm === undefined) return `part of ${where}`;
+  if (dm.uuid.startsWith('LVM-')) return `physical volume of the LVM volume ${lvmName(dm.name)} (${where})`;
+  if (dm.uuid.startsWith('CRYPT-')) return `encrypted storage of ${dm.name} (${where})`;
+  if (dm.uuid.startsWith('mpath-')) return `a path of the multipath disk ${dm.name} (${where})`;
+  return `part of ${dm.name} (${where})`;
+}
+
+/** `vg-lv`, with every dash in one of the names written twice: lvm(8), "Valid names". */
+function lvmName(name: string): string {
+  return name.replace(/(?<!-)((?:--)*)-(?!-)/, '$1/').replaceAll('--', '-');
+}
+
 function remedy(use: KernelUse): string {
   switch (use.kind) {
     case 'mount': {
-      const command = `umount ${quoted(use.where)}`;
+      const command = `umount ${shellWord(use.where)}`;
       return use.namespacePid === undefined ? command : `nsenter -t ${use.namespacePid} -m ${command}`;
     }
     case 'swap':
-      return `swapoff ${quoted(use.where)}`;
+      return `swapoff ${shellWord(use.where)}`;
     case 'loop':
       return `losetup -d ${use.where}`;
     case 'stacked':
@@ -72,13 +89,8 @@ function stackedRemedy({ where, dm }: KernelUse): string {
   if (dm === undefined) {
     return where.startsWith('/dev/md') ? `mdadm --stop ${where}` : `stop ${where}`;
   }
-  if (dm.uuid.startsWith('LVM-')) return `lvchange -an ${quoted(`/dev/mapper/${dm.name}`)}`;
-  if (dm.uuid.startsWith('CRYPT-')) return `cryptsetup close ${quoted(dm.name)}`;
-  if (dm.uuid.startsWith('mpath-')) return `use ${quoted(`/dev/mapper/${dm.name}`)} in its place`;
-  return `dmsetup remove ${quoted(dm.name)}`;
-}
-
-/** For a POSIX shell. */
-function quoted(word: string): string {
-  return /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`;
+  if (dm.uuid.startsWith('LVM-')) return `lvchange -an ${shellWord(`/dev/mapper/${dm.name}`)}`;
+  if (dm.uuid.startsWith('CRYPT-')) return `cryptsetup close ${shellWord(dm.name)}`;
+  if (dm.uuid.startsWith('mpath-')) return `use ${shellWord(`/dev/mapper/${dm.name}`)} in its place`;
+  return `dmsetup remove ${shellWord(dm.name)}`;
 }

@@ -1,6 +1,6 @@
 /** Who is covered by whose lock: not every program locks what it writes itself, and need not. */
 import { readProcessStat } from '../system/process.js';
-import type { ProcessUse } from './process-holder.js';
+import type { ProcessUse } from './process-use.js';
 
 /** More than this deep no process tree goes; and a chain that is read step by step while it changes could be a circle. */
 const ancestorsMax = 64;
@@ -19,5 +19,5 @@ export function coveredBy(writer: ProcessUse, all: readonly ProcessUse[]): Proce
     if (found !== undefined) return found;
     pid = parent;
   }
-  return writer.process?.guest === undefined ? undefined : locked.find((use) => use.virtlockd);
+  return writer.process.guest === undefined ? undefined : locked.find((use) => use.virtlockd);
 }

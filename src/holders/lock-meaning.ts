@@ -17,8 +17,8 @@ export interface LockMeaning {
   /** In words, each once. */
   readonly through: readonly string[];
   readonly mode?: Mode;
-  /** What QEMU's bytes say, in words. */
-  readonly detail?: string;
+  /** What QEMU's bytes say: `reads`, `writes`, `resizes`, `forbids other writers`; empty without any. */
+  readonly does: readonly string[];
 }
 
 /**
@@ -42,12 +42,7 @@ export function isWatched(lock: LockLine): boolean {
 export function meaningOf(locks: readonly LockLine[], program: string | undefined): LockMeaning {
   const through = new Set(locks.map((lock) => words(lock, program)));
   const mode = modeOf(locks);
-  const detail = qemuDetail(locks);
-  return {
-    through: [...through],
-    ...(mode === undefined ? {} : { mode }),
-    ...(detail === undefined ? {} : { detail }),
-  };
+  return { through: [...through], ...(mode === undefined ? {} : { mode }), does: qemuWords(locks) };
 }
 
 /** Whether a lock is one that virtlockd takes for a guest. */
@@ -103,16 +98,20 @@ function modeOf(all: readonly LockLine[]): Mode | undefined {
   return qemu && held(100) ? 'read' : undefined;
 }
 
-const qemuUses = ['reads', 'writes', 'writes what is there already', 'resizes'] as const;
-const qemuForbids = ['read', 'write', 'write what is there already', 'resize'] as const;
+/** By the bit of the byte: what a lock on 10x says, and one on 20x. */
+const qemuUses = ['reads', 'writes', 'rewrites what is there', 'resizes'] as const;
+const qemuForbids = [
+  'forbids other readers',
+  'forbids other writers',
+  'forbids others to rewrite what is there',
+  'forbids others to resize',
+] as const;
 
-function qemuDetail(all: readonly LockLine[]): string | undefined {
+function qemuWords(all: readonly LockLine[]): readonly string[] {
   const locks = all.filter(isQemuLock);
-  if (locks.length === 0) return undefined;
   const held = (byte: number): boolean => locks.some((lock) => covers(lock, byte, byte));
-  const uses = qemuUses.filter((_, bit) => held(100 + bit)).join(', ');
-  const forbids = qemuForbids.filter((_, bit) => held(200 + bit)).join(', ');
-  return `QEMU's image lock: ${uses || 'does nothing yet'}; ${
-    forbids === '' ? 'lets others do anything' : `lets nobody else ${forbids}`
-  }`;
+  return [
+    ...qemuUses.filter((_, bit) => held(100 + bit)),
+    ...qemuForbids.filter((_, bit) => held(200 + bit)),
+  ];
 }

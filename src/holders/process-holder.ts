@@ -1,106 +1,157 @@
-/** Makes one holder of all the descriptors that one process has on a resource. */
-import type { OpenFile } from '../system/open-files.js';
-import type { Holder } from '../vocabulary.js';
-import { describeProcess } from './describe-process.js';
+/** Makes one holder of all that one process has of a resource. */
+import { containerOf } from '../system/container.js';
+import { userName } from '../system/user-name.js';
+import { modes } from '../vocabulary.js';
+import type { Holder, Mode } from '../vocabulary.js';
 import type { ProcessDescription } from './describe-process.js';
-import { isVirtlockdLock, isWatched, meaningOf } from './lock-meaning.js';
-import type { ResourceTarget } from './resource-targets.js';
-
-export type ResourceFile = OpenFile<ResourceTarget>;
+import { meaningOf } from './lock-meaning.js';
+import { isWriting, metLocks } from './process-use.js';
+import type { ProcessUse, ResourceFile, ResourceMap } from './process-use.js';
+import { refusedByLocks, refusedWithoutLock } from './refused-modes.js';
+import { shellWord } from './shell-word.js';
 
 /** A program can have thousands of descriptors on one file; more of them prove nothing more. */
 const evidenceFilesMax = 16;
 
-/** What one process has open of one resource. */
-export interface ProcessUse {
-  readonly pid: number;
-  /** Undefined: it ended meanwhile, or is hidden. */
-  readonly process: ProcessDescription | undefined;
-  readonly files: readonly ResourceFile[];
-  /** It can write through one of them. */
-  readonly writes: boolean;
-  /** It has a lock where lock drivers look. */
-  readonly locked: boolean;
-  /** The lock is virtlockd's, who takes it for a guest and uses nothing itself. */
-  readonly virtlockd: boolean;
+export interface HolderWords {
+  /** What a writer without a lock of its own is to be called. */
+  readonly unlocked: string;
+  /** It meets no lock driver; undefined: that cannot be told. */
+  readonly isUnlocked: boolean | undefined;
+  /** What else is known that it does with the resource. */
+  readonly more?: readonly string[];
 }
 
-/** Uses by process, in the order of pids. Descriptors that neither lock nor write are no use. */
-export function processUses(files: readonly ResourceFile[]): ProcessUse[] {
-  const byPid = new Map<number, ResourceFile[]>();
-  for (const file of files) {
-    // A lease is no lock: it only says who wants to hear of others.
-    if (!isWriting(file) && file.locks.every(({ kind }) => kind === 'LEASE')) continue;
-    byPid.set(file.pid, [...(byPid.get(file.pid) ?? []), file]);
-  }
-  return [...byPid]
-    .toSorted(([a], [b]) => a - b)
-    .map(([pid, ownFiles]) => {
-      const process = describeProcess(pid);
-      const locks = ownFiles.flatMap((file) => file.locks);
-      return {
-        pid,
-        process,
-        files: ownFiles,
-        writes: ownFiles.some(isWriting),
-        locked: locks.some(isWatched),
-        virtlockd: locks.length > 0 && locks.every((lock) => isVirtlockdLock(lock, process?.program)),
-      };
-    });
-}
-
-export function isWriting({ access }: ResourceFile): boolean {
-  return access === 'write' || access === 'read-write';
-}
-
-/** @param unlocked in words, what a writer without a lock of its own is to be called. */
-export function processHolder(use: ProcessUse, unlocked: string): Holder {
-  const { pid, process, files } = use;
-  const meaning = meaningOf(
+export function processHolder(use: ProcessUse, { unlocked, isUnlocked, more = [] }: HolderWords): Holder {
+  const { pid, process, files, maps } = use;
+  const { mode, does } = meaningOf(
     files.flatMap((file) => file.locks),
-    process?.program,
+    process.program,
   );
-  const through = files.flatMap((file) =>
-    meaningOf(file.locks, process?.program).through.map((word) => onOther(word, file)),
-  );
-  const writer = files.find(isWriting);
-  if (writer !== undefined && !use.locked) through.push(onOther(unlocked, writer));
+  const refuses = isUnlocked === undefined ? undefined : refusedModes(use, isUnlocked);
+  const work = use.writes ? process.work?.writing : process.work?.reading;
+  const all = [
+    ...does,
+    ...(work === undefined ? [] : [work]),
+    ...more,
+    ...(process.stopped ? ['is stopped by a signal'] : []),
+  ];
+  const container = containerOf(pid);
   return {
     ...describedAs(process),
-    pid,
     host: 'this host',
-    ...(meaning.mode === undefined ? {} : { mode: meaning.mode }),
-    through: [...new Set(through)],
-    evidence: [...evidenceOf(files), ...(meaning.detail === undefined ? [] : [meaning.detail])],
-    remedy: processRemedy(pid, process),
+    ...(container === undefined ? {} : { container }),
+    ...(mode === undefined ? {} : { mode }),
+    through: throughWords(use, unlocked),
+    ...(all.length === 0 ? {} : { does: all }),
+    evidence: [...evidenceOf(files), ...maps.map(({ text }) => `/proc/${pid}/maps: ${text}`)],
+    ...(refuses === undefined ? {} : { refuses }),
+    ...(refuses?.length === 0 ? {} : { remedy: processRemedy(pid, process) }),
   };
+}
+
+function throughWords(use: ProcessUse, unlocked: string): readonly string[] {
+  const { process, files, maps } = use;
+  const through = files.flatMap((file) =>
+    meaningOf(file.locks, process.program).through.map((word) => onOther(lockWord(word, file), file)),
+  );
+  if (use.writes) {
+    if (!use.locked) through.push(...unlockedWriter(files, maps, unlocked));
+  } else if (files.every(({ locks }) => locks.every(({ kind }) => kind === 'LEASE'))) {
+    const [file] = files;
+    const [map] = maps;
+    if (file !== undefined) through.push(onOther('reads it, without a lock', file));
+    if (map !== undefined) through.push(onOther('has it mapped for reading, without a lock', map));
+  }
+  return [...new Set(through)];
+}
+
+function unlockedWriter(
+  files: readonly ResourceFile[],
+  maps: readonly ResourceMap[],
+  unlocked: string,
+): string[] {
+  const writer = files.find(isWriting);
+  if (writer !== undefined) return [onOther(unlocked, writer)];
+  const map = maps.find(({ writes }) => writes);
+  return map === undefined ? [] : [onOther('no lock: mapped for writing', map)];
+}
+
+function lockWord(word: string, file: ResourceFile): string {
+  const met = metLocks(file);
+  return file.locks.length > 0 && met.length === 0 ? `${word} on another node of the device` : word;
+}
+
+/**
+ * What this use refuses. What stands on the resource is met only where it writes; what the resource stands on is asked
+ * for as `part`, so whoever refuses that refuses every mode.
+ */
+function refusedModes(use: ProcessUse, isUnlocked: boolean): readonly Mode[] {
+  const locksOf = (relation: string): Parameters<typeof refusedByLocks>[0] =>
+    use.files.filter(({ target }) => target.relation === relation).flatMap(metLocks);
+  if (refusedByLocks(locksOf('below')).includes('part')) return modes;
+  const refused = new Set(refusedByLocks(locksOf('self')));
+  if (isUnlocked) refusedWithoutLock.forEach((mode) => refused.add(mode));
+  return modes.filter((mode) => refused.has(mode));
 }
 
 /** The part of a holder that tells which process it is. */
 export function describedAs(process: ProcessDescription | undefined): Partial<Holder> {
   if (process === undefined) return {};
-  const { guest, uuid, program, startTime, user, since } = process;
+  const { appliance } = process;
+  if (appliance !== undefined) return { ...described(appliance.parent ?? process), name: 'libguestfs' };
+  return described(process);
+}
+
+function described({
+  guest,
+  uuid,
+  program,
+  pid,
+  startTime,
+  user,
+  since,
+}: ProcessDescription): Partial<Holder> {
   return {
-    program,
-    startTime,
     ...(guest === undefined ? {} : { guest }),
     ...(uuid === undefined ? {} : { uuid }),
+    program,
+    pid,
+    startTime,
     ...(user === undefined ? {} : { user }),
     ...(since === undefined ? {} : { since }),
   };
 }
 
+/** What to do about a process, in words. */
 export function processRemedy(pid: number, process: ProcessDescription | undefined): string {
-  if (process?.guest !== undefined && process.libvirt) {
-    return `virsh shutdown ${process.guest}, or wait for it`;
+  if (process === undefined) return `stop it (pid ${pid}), or wait for it`;
+  const { program, guest, libvirt, appliance, work, stopped } = process;
+  if (appliance !== undefined) {
+    const { parent } = appliance;
+    if (parent !== undefined) return `end ${parent.program} (pid ${parent.pid}), or wait for it`;
+    return 'end the program that uses libguestfs, or wait for it';
   }
-  if (process?.program === 'virtlockd') {
-    return 'see which guest of libvirt uses it (virsh list), and shut that down';
-  }
-  return `stop it (pid ${pid}), or wait for it`;
+  if (guest !== undefined && libvirt !== undefined) return guestRemedy(guest, libvirt, process.user);
+  if (program === 'virtlockd') return 'see which guest of libvirt uses it (virsh list), and shut that down';
+  if (stopped) return `let it go on (kill -CONT ${pid}) or stop it (kill -KILL ${pid}), or wait for it`;
+  return work?.remedy ?? `stop it (pid ${pid}), or wait for it`;
 }
 
-function onOther(word: string, { target }: ResourceFile): string {
+/** virsh talks to the host's libvirt if root asks, and to the user's own if another user does: say it where that differs. */
+export function guestRemedy(
+  guest: string,
+  libvirt: 'system' | 'session',
+  user: string | undefined,
+  ownUid: number = process.geteuid?.() ?? 0,
+): string {
+  const isDefault = (libvirt === 'system') === (ownUid === 0);
+  const who =
+    libvirt === 'session' && user !== undefined && user !== userName(ownUid) ? `as user ${user}: ` : '';
+  return `${who}virsh ${isDefault ? '' : `-c qemu:///${libvirt} `}shutdown ${shellWord(guest)}, or wait for it`;
+}
+
+function onOther(word: string, { target }: ResourceFile | ResourceMap): string {
   return target.on === undefined ? word : `${word} (on ${target.on})`;
 }
 

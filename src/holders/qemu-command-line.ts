@@ -4,8 +4,10 @@ export interface QemuGuest {
   readonly name?: string;
   /** 36 lower-case characters with dashes. */
   readonly uuid?: string;
-  /** libvirt started it. */
-  readonly libvirt: boolean;
+  /** The libvirt that started it: the host's, or that of a user. */
+  readonly libvirt?: 'system' | 'session';
+  /** It is libguestfs's appliance: the guest is a program's tool, and not one of the user's. */
+  readonly appliance: boolean;
 }
 
 /** QEMU's emulators, under the names that distributions give them. Its tools (qemu-img, qemu-nbd) run no guest. */
@@ -32,9 +34,24 @@ export function readGuest(argv: readonly string[]): QemuGuest {
   return {
     ...(name === undefined ? {} : { name }),
     ...(uuid === undefined ? {} : { uuid }),
-    // libvirt gives the monitor that it talks to QEMU by this name, in every version.
-    libvirt: argv.some((argument) => /\bid["=:\s]+charmonitor\b/.test(argument)),
+    ...(isOfLibvirt(argv) ? { libvirt: libvirtOf(argv) } : {}),
+    // The port on which libguestfs's daemon inside talks to its library (guestfs-internals(1)).
+    appliance: argv.some((argument) => argument.includes('org.libguestfs.channel.0')),
   };
+}
+
+/** libvirt gives the monitor that it talks to QEMU by this name, in every version. */
+function isOfLibvirt(argv: readonly string[]): boolean {
+  return argv.some((argument) => /\bid["=:\s]+charmonitor\b/.test(argument));
+}
+
+/**
+ * A user's own libvirt keeps the guest's files in the user's folders (libvirt.org, "Connection URIs"). The host's
+ * keeps them below /var/lib/libvirt; where no path tells, it is the host's.
+ */
+function libvirtOf(argv: readonly string[]): 'system' | 'session' {
+  const own = /\/\.(?:config|cache)\/libvirt\/|\/run\/user\/\d+\/libvirt\//;
+  return argv.some((argument) => argument.includes('/domain-') && own.test(argument)) ? 'session' : 'system';
 }
 
 const uuidPattern = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;

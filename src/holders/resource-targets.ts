@@ -1,17 +1,16 @@
 /** What to look for in the system to find who uses a resource: its own inode or device, and what overlaps with it. */
 import { statSync } from 'node:fs';
-import { readBlockDevice } from '../system/block-devices.js';
 import { deviceName, inodeOf, sameInode } from '../system/inode.js';
-import { readPartitions } from '../system/kernel-uses.js';
 import type { KernelTables } from '../system/kernel-uses.js';
 import type { FileTarget } from '../system/open-files.js';
 import type { Inode, Resource } from '../vocabulary.js';
+import { aboveDevice, belowDevice } from './device-stack.js';
 
 export type ResourceTarget = FileTarget & {
   readonly resource: Resource;
   /**
    * `above`: it is made of the resource (a partition of it, a loop device on it); `below`: the resource is made of
-   * it (the whole disk of a partition, the file of a loop device).
+   * it (the whole disk of a partition, the file of a loop device, the physical volumes of a logical one).
    */
   readonly relation: 'self' | 'above' | 'below';
   /** How to name it where it is not the resource itself. */
@@ -34,7 +33,7 @@ export function resourceTargets(resource: Resource, tables: KernelTables): Resou
       .filter((loop) => loop.inode !== undefined && sameInode(loop.inode, inode))
       .flatMap((loop): ResourceTarget[] => [
         { kind: 'device', device: loop.device, resource, relation: 'above', on: `/dev/${loop.name}` },
-        ...partitionTargets(loop.device, resource, tables.sys),
+        ...aboveTargets(loop.device, resource, tables),
       ]),
   ];
 }
@@ -72,43 +71,28 @@ function sameFileInodes(resource: Resource, inode: Inode, { mounts }: KernelTabl
   return [...new Set(devices)].map((dev) => ({ dev, ino: inode.ino }));
 }
 
-/** The device, its partitions, the disk that it is a partition of, and the file behind a loop device. */
+/** The device, what stands on it, and what it stands on. */
 function deviceTargets(resource: Resource, tables: KernelTables): ResourceTarget[] {
   const device = deviceOfResource(resource);
   if (device === undefined) return [];
-  const disk = readBlockDevice(device, tables.sys)?.partition?.disk;
-  const loop = tables.loops.find((each) => each.device === device || each.device === disk);
-  const targets: ResourceTarget[] = [
+  return [
     { kind: 'device', device, resource, relation: 'self' },
-    ...partitionTargets(device, resource, tables.sys),
-  ];
-  if (disk !== undefined) {
-    targets.push({ kind: 'device', device: disk, resource, relation: 'below', on: nodeName(disk, tables) });
-  }
-  if (loop?.backingDevice !== undefined) {
-    targets.push({
-      kind: 'device',
-      device: loop.backingDevice,
+    ...aboveTargets(device, resource, tables),
+    ...belowDevice(device, tables).map(({ target, name }): ResourceTarget => ({
+      ...target,
       resource,
       relation: 'below',
-      on: loop.file,
-    });
-  } else if (loop?.inode !== undefined) {
-    targets.push({ kind: 'inode', inode: loop.inode, resource, relation: 'below', on: loop.file });
-  }
-  return targets;
+      on: name,
+    })),
+  ];
 }
 
-function partitionTargets(device: string, resource: Resource, sys: string): ResourceTarget[] {
-  return readPartitions(device, sys).map((partition) => ({
+function aboveTargets(device: string, resource: Resource, tables: KernelTables): ResourceTarget[] {
+  return aboveDevice(device, tables).map((above) => ({
     kind: 'device',
-    device: partition.device,
+    device: above.device,
     resource,
     relation: 'above',
-    on: `/dev/${partition.name}`,
+    on: above.name,
   }));
-}
-
-function nodeName(device: string, { sys }: KernelTables): string {
-  return `/dev/${readBlockDevice(device, sys)?.name ?? `block/${device}`}`;
 }

@@ -1,10 +1,13 @@
 /** Locks that the kernel has for a file and that no process which could be seen holds. */
 import type { LockLine } from '../system/lock-lines.js';
+import type { KernelTables } from '../system/kernel-uses.js';
 import { readLocksOf } from '../system/lock-lines.js';
 import type { Holder, Inode } from '../vocabulary.js';
 import { describeProcess } from './describe-process.js';
+import type { ProcessDescription } from './describe-process.js';
 import { meaningOf } from './lock-meaning.js';
 import { describedAs, processRemedy } from './process-holder.js';
+import { refusedByLocks } from './refused-modes.js';
 
 /**
  * The lines of /proc/locks for an inode, less those found at a process. Each stands there once, however many
@@ -16,11 +19,18 @@ export function unaccountedLocks(
   inode: Inode,
   before: readonly LockLine[] | undefined,
   seen: readonly LockLine[],
+  { mounts }: Pick<KernelTables, 'mounts'>,
 ): LockLine[] | undefined {
   const old = new Set(before?.map(lockKey));
   const found = new Set(seen.map(lockKey));
+  // Where the mount table has the file's own device, the lock table has it too: another one is another file's.
+  const exact = mounts.some(({ dev }) => dev === inode.dev);
   return readLocksOf(inode)?.filter(
-    (lock) => lock.kind !== 'LEASE' && old.has(lockKey(lock)) && !found.has(lockKey(lock)),
+    (lock) =>
+      lock.kind !== 'LEASE' &&
+      (!exact || lock.inode.dev === inode.dev) &&
+      old.has(lockKey(lock)) &&
+      !found.has(lockKey(lock)),
   );
 }
 
@@ -35,19 +45,22 @@ export function unaccountedHolders(locks: readonly LockLine[]): Holder[] {
   for (const lock of locks) byPid.set(lock.pid, [...(byPid.get(lock.pid) ?? []), lock]);
   return [...byPid].map(([pid, ownLocks]) => {
     const process = pid === undefined ? undefined : describeProcess(pid);
-    const { through, mode, detail } = meaningOf(ownLocks, process?.program);
+    const { through, mode, does } = meaningOf(ownLocks, process?.program);
+    const refuses = refusedByLocks(ownLocks);
     return {
       ...describedAs(process),
-      ...(pid === undefined ? {} : { pid }),
+      ...(process === undefined && pid !== undefined ? { pid } : {}),
       host: 'this host',
       ...(mode === undefined ? {} : { mode }),
       through,
-      evidence: [
-        ...ownLocks.map(({ text }) => `/proc/locks: ${text}`),
-        ...(detail === undefined ? [] : [detail]),
-      ],
-      remedy:
-        pid === undefined ? 'look again as root to see which process it is' : processRemedy(pid, process),
+      ...(does.length === 0 ? {} : { does }),
+      evidence: ownLocks.map(({ text }) => `/proc/locks: ${text}`),
+      refuses,
+      ...(refuses.length === 0 ? {} : { remedy: remedyFor(pid, process) }),
     };
   });
+}
+
+function remedyFor(pid: number | undefined, process: ProcessDescription | undefined): string {
+  return pid === undefined ? 'look again as root to see which process it is' : processRemedy(pid, process);
 }

@@ -121,6 +121,11 @@ export function readBlockDevice(device: string, sys = '/sys'): BlockDevice | und
   };
 }
 
+/** The usual node of a device; where sysfs does not know it, the one that udev names by its number. */
+export function deviceNode(device: string, sys = '/sys'): string {
+  return `/dev/${readBlockDevice(device, sys)?.name ?? `block/${device}`}`;
+}
+
 /** The uuid of the file system on a device, from udev's links in /dev/disk/by-uuid; undefined: not known. */
 export function fileSystemUuid(device: string, dev = '/dev'): string | undefined {
   const folder = `${dev}/disk/by-uuid`;

@@ -3,13 +3,14 @@
  * (/proc/self/mountinfo), swap (/proc/swaps), loop devices, device-mapper and md (`holders` in sysfs), and
  * for block devices the claim that all of these take (open(2), O_EXCL on a block device).
  *
- * Upwards everything is followed: a loop device on the file, a mount of one of its partitions. Downwards one step:
- * a partition is in use where its whole disk is, but not where only another partition is.
+ * Upwards everything is followed: a loop device on the file, a mount of one of its partitions. Downwards what shows the
+ * same storage: a partition is in use where its whole disk is, but not where only another partition is; a loop device
+ * where its file is swap, or where another loop device shows the same bytes of it.
  */
 import { readdirSync, readlinkSync, statSync } from 'node:fs';
 import type { Inode } from '../vocabulary.js';
 import { isClaimed } from './block-claim.js';
-import { readBlockDevice } from './block-devices.js';
+import { deviceNode, readBlockDevice } from './block-devices.js';
 import { deviceName, sameInode } from './inode.js';
 import { readLoopDevices } from './loop-status.js';
 import type { LoopDevice } from './loop-status.js';
@@ -29,6 +30,8 @@ export interface KernelUse {
   readonly on?: string;
   /** Of a mount in another mount namespace: a process that lives there. */
   readonly namespacePid?: number;
+  /** Of a loop device: nothing that goes through it, or stands on it, changes the file. */
+  readonly readOnly?: true;
   /** Of device-mapper: its name and uuid. */
   readonly dm?: { readonly name: string; readonly uuid: string };
   /** Uses of the device that stands on it. */
@@ -56,9 +59,7 @@ export interface KernelTables {
 /** What the kernel does with a regular file: swap, loop devices and what stands on them. */
 export function kernelUsesOfFile(inode: Inode, tables: KernelTables): KernelUse[] {
   return [
-    ...tables.swaps
-      .filter((swap) => swap.inode !== undefined && sameInode(swap.inode, inode))
-      .map((swap) => swapUse(swap)),
+    ...swapsOn(inode, tables),
     ...tables.loops
       .filter((loop) => loop.inode !== undefined && sameInode(loop.inode, inode))
       .map((loop) => loopUse(loop, tables, 1)),
@@ -77,13 +78,41 @@ export async function kernelUsesOfDevice(
   const disk = readBlockDevice(device, tables.sys)?.partition?.disk;
   const known = [
     ...usesOfDevice(device, tables, 0),
-    ...(disk === undefined ? [] : directUses(disk, tables, 0, nodeName(disk, tables.sys))),
+    ...(disk === undefined ? [] : directUses(disk, tables, 0, deviceNode(disk, tables.sys))),
+    ...usesBehindLoop(disk ?? device, tables),
   ];
   if (known.length > 0 || path === undefined || (await isClaimed(path, device)) !== true) return known;
   const elsewhere = mountInOtherNamespace(device, tables.proc);
   return [
     elsewhere ?? { kind: 'claim', where: path, above: [], evidence: `open ${path} with O_EXCL: EBUSY` },
   ];
+}
+
+/** What else the kernel does with the storage behind a loop device. */
+function usesBehindLoop(device: string, tables: KernelTables): KernelUse[] {
+  const shown = tables.loops.find((loop) => loop.device === device);
+  if (shown === undefined) return [];
+  const { inode, backingDevice, file: on } = shown;
+  const same = (loop: LoopDevice): boolean =>
+    backingDevice === undefined
+      ? inode !== undefined && loop.inode !== undefined && sameInode(loop.inode, inode)
+      : loop.backingDevice === backingDevice;
+  return [
+    ...(inode === undefined ? [] : swapsOn(inode, tables)).map((swap) => ({ ...swap, on })),
+    ...(backingDevice === undefined
+      ? []
+      : [
+          ...tables.mounts.filter((mount) => isMountOf(mount, backingDevice)).map(mountUse),
+          ...tables.swaps.filter((swap) => swap.device === backingDevice).map(swapUse),
+        ].map((use) => ({ ...use, on }))),
+    ...tables.loops
+      .filter((loop) => loop !== shown && same(loop) && loop.start < shown.end && shown.start < loop.end)
+      .map((loop) => ({ ...loopUse(loop, tables, 1), on })),
+  ];
+}
+
+function swapsOn(inode: Inode, { swaps }: KernelTables): KernelUse[] {
+  return swaps.filter((swap) => swap.inode !== undefined && sameInode(swap.inode, inode)).map(swapUse);
 }
 
 export function readKernelTables(roots: KernelRoots = {}): KernelTables {
@@ -157,25 +186,37 @@ function loopUse(loop: LoopDevice, tables: KernelTables, depth: number): KernelU
   return {
     kind: 'loop',
     where: `/dev/${loop.name}`,
+    ...(loop.readOnly ? { readOnly: true } : {}),
     above: usesOfDevice(loop.device, tables, depth),
     evidence: `/sys/block/${loop.name}/loop/backing_file: ${loop.file}`,
   };
 }
 
 function stackedUses(device: string, tables: KernelTables, depth: number): KernelUse[] {
-  const folder = `${tables.sys}/dev/block/${device}/holders`;
-  return listFolder(folder).map((name): KernelUse => {
-    const above = readProcText(`${folder}/${name}/dev`, 64)?.trim();
-    const dmName = readProcText(`${folder}/${name}/dm/name`, 4096)?.trim();
-    const dmUuid = readProcText(`${folder}/${name}/dm/uuid`, 4096)?.trim() ?? '';
+  return readStacked(device, tables.sys).map(({ name, device: above, folder }): KernelUse => {
+    const dmName = readProcText(`${folder}/dm/name`, 4096)?.trim();
+    const dmUuid = readProcText(`${folder}/dm/uuid`, 4096)?.trim() ?? '';
     return {
       kind: 'stacked',
-      where: `/dev/${name.replaceAll('!', '/')}`,
+      where: `/dev/${name}`,
       ...(dmName === undefined ? {} : { dm: { name: dmName, uuid: dmUuid } }),
       above: above === undefined ? [] : usesOfDevice(above, tables, depth + 1),
-      evidence: `/sys/dev/block/${device}/holders/${name}`,
+      evidence: folder,
     };
   });
+}
+
+/** The devices that are made of a device (device-mapper, md, bcache), and where sysfs has them. */
+export function readStacked(
+  device: string,
+  sys = '/sys',
+): { name: string; device: string | undefined; folder: string }[] {
+  const holders = `${sys}/dev/block/${device}/holders`;
+  return listFolder(holders).map((entry) => ({
+    name: entry.replaceAll('!', '/'),
+    device: readProcText(`${holders}/${entry}/dev`, 64)?.trim(),
+    folder: `${holders}/${entry}`,
+  }));
 }
 
 /** The partitions of a disk: the folders in its own that have a `partition` number. */
@@ -186,10 +227,6 @@ export function readPartitions(device: string, sys = '/sys'): { name: string; de
     const partition = readProcText(`${folder}/${entry}/dev`, 64)?.trim();
     return partition === undefined ? [] : [{ name: entry.replaceAll('!', '/'), device: partition }];
   });
-}
-
-function nodeName(device: string, sys: string): string {
-  return `/dev/${readBlockDevice(device, sys)?.name ?? `block/${device}`}`;
 }
 
 function listFolder(folder: string): string[] {

@@ -21,6 +21,11 @@ export interface LoopDevice {
   readonly inode?: Inode;
   /** Where that is a block device's node: the device, `major:minor`. */
   readonly backingDevice?: string;
+  /** Nothing that goes through it changes the file. */
+  readonly readOnly: boolean;
+  /** The bytes of the file that it shows; `end` is Infinity where it shows all from `start` on. */
+  readonly start: number;
+  readonly end: number;
 }
 
 const LOOP_GET_STATUS64 = 0x4c05;
@@ -46,7 +51,18 @@ function readLoopDevice(name: string, sys: string): LoopDevice | undefined {
   const device = readProcText(`${sys}/block/${name}/dev`, 64)?.trim();
   const loop = device === undefined ? undefined : readBlockDevice(device, sys)?.loop;
   if (device === undefined || loop === undefined) return undefined;
-  return { name, device, file: loop.file, ...behindLoop(name, device, loop, sys) };
+  const number = (path: string): number => Number(readProcText(`${sys}/block/${name}/${path}`, 64) ?? 0) || 0;
+  const start = number('loop/offset');
+  const limit = number('loop/sizelimit');
+  return {
+    name,
+    device,
+    file: loop.file,
+    ...behindLoop(name, device, loop, sys),
+    readOnly: number('ro') === 1,
+    start,
+    end: limit === 0 ? Infinity : start + limit,
+  };
 }
 
 /** What stands behind a loop device, whatever its name leads to by now; nothing where that cannot be found out. */

@@ -19,6 +19,7 @@ import { createRequire } from 'node:module';
 const libc = createRequire(${JSON.stringify(import.meta.url)})('koffi').load('libc.so.6');
 const fcntl = libc.func('int fcntl(int, int, void *)');
 const flock = libc.func('int flock(int, int)');
+const unshare = libc.func('int unshare(int)');
 const mmap = libc.func('void *mmap(void *, size_t, int, int, int, long)');
 /** kind: 6 is F_SETLK, 37 is F_OFD_SETLK. type: 0 read, 1 write. length 0: to the end. */
 function lock(fd, kind, type, start, length) {

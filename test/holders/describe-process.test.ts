@@ -41,7 +41,8 @@ test('a guest only of an emulator, also where its file cannot be seen', (t) => {
     pid: 42,
     startTime: 777,
     program: 'qemu-system-x86_64',
-    libvirt: true,
+    libvirt: 'system',
+    stopped: false,
     guest: 'web1',
   });
   const other = describeProcess(42, { root: recorded(t, { argv, exe: '/usr/bin/bash' }) });

@@ -16,7 +16,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import type { TestContext } from 'node:test';
-import { findUnlockedUse } from '../../src/holders/find-holders.js';
+import { findHolders, findUnlockedUse } from '../../src/holders/find-holders.js';
 import type { Resource } from '../../src/vocabulary.js';
 import { needs } from '../needs.js';
 import { resourceAt, startActor, startQemu } from './actor.js';
@@ -129,16 +129,31 @@ test('by whatever name, and when the path leads elsewhere by now', async (t) => 
   assert.deepEqual(await look(resourceAt(path)), []);
 });
 
-test('a writer that only has it mapped is not seen, but that there is one is said', async (t) => {
+test('a writer that only has it mapped is named', async (t) => {
   const path = image(t);
   await using actor = await startActor(`
     const fd = fs.openSync(${JSON.stringify(path)}, 'r+');
     mmap(null, 4096, 3, 1, fd, 0);
     fs.closeSync(fd);`);
+  assert.deepEqual(await look(resourceAt(path)), [[actor.pid, 'no lock: mapped for writing']]);
+});
+
+test('a writer that does not show at all: that there is one is said', async (t) => {
+  if (!needs(t, 'root')) return;
+  const path = image(t);
+  // Only the other threads have the descriptor: /proc shows the table of the first one (CLONE_FILES, unshare(2)).
+  await using actor = await startActor(`
+    const fd = fs.openSync(${JSON.stringify(path)}, 'r+');
+    if (unshare(0x400) !== 0) throw new Error('no table of its own');
+    fs.closeSync(fd);`);
   assert.ok(actor.pid > 0);
-  assert.deepEqual(await look(resourceAt(path)), [
-    [undefined, 'no lock: open for writing by a program that cannot be seen from here'],
-  ]);
+  const unseen = [undefined, 'no lock: open for writing by a program that cannot be seen from here'];
+  assert.deepEqual(await look(resourceAt(path)), [unseen]);
+  const { holders } = await findHolders(resourceAt(path));
+  assert.deepEqual(
+    holders.map(({ pid, through, refuses }) => [pid, ...through, refuses]),
+    [[...unseen, ['exclusive', 'shared']]],
+  );
 });
 
 test('many resources in one look, each with its own use', async (t) => {

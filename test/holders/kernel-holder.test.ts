@@ -25,9 +25,22 @@ test('each use, in words, and how to end it', () => {
     [use('loop', '/dev/loop0'), 'loop device /dev/loop0', 'losetup -d /dev/loop0'],
     [use('stacked', '/dev/md0'), 'part of /dev/md0', 'mdadm --stop /dev/md0'],
     [use('stacked', '/dev/bcache0'), 'part of /dev/bcache0', 'stop /dev/bcache0'],
-    [dm('vg-root', 'LVM-abc'), 'part of vg-root (/dev/dm-0)', 'lvchange -an /dev/mapper/vg-root'],
-    [dm('c', 'CRYPT-LUKS2-x'), 'part of c (/dev/dm-0)', 'cryptsetup close c'],
-    [dm('mpatha', 'mpath-x'), 'part of mpatha (/dev/dm-0)', 'use /dev/mapper/mpatha in its place'],
+    [
+      dm('vg-root', 'LVM-abc'),
+      'physical volume of the LVM volume vg/root (/dev/dm-0)',
+      'lvchange -an /dev/mapper/vg-root',
+    ],
+    [
+      dm('my--vg-a--b', 'LVM-abc'),
+      'physical volume of the LVM volume my-vg/a-b (/dev/dm-0)',
+      'lvchange -an /dev/mapper/my--vg-a--b',
+    ],
+    [dm('c', 'CRYPT-LUKS2-x'), 'encrypted storage of c (/dev/dm-0)', 'cryptsetup close c'],
+    [
+      dm('mpatha', 'mpath-x'),
+      'a path of the multipath disk mpatha (/dev/dm-0)',
+      'use /dev/mapper/mpatha in its place',
+    ],
     [dm('d', ''), 'part of d (/dev/dm-0)', 'dmsetup remove d'],
   ];
   for (const [each, words, remedy] of cases) {
@@ -36,6 +49,7 @@ test('each use, in words, and how to end it', () => {
       host: 'this host',
       through: [words],
       evidence: [each.evidence],
+      refuses: ['exclusive', 'shared'],
       remedy,
     });
   }
@@ -51,4 +65,12 @@ test('what stands on top ends first; of many uses some are named', () => {
   assert.equal(through.length, 9);
   assert.equal(through.at(-1), '13 more uses');
   assert.equal(evidence.length, 21);
+});
+
+test('a read-only loop device, and what is mounted from it, is only shown', () => {
+  const { through, refuses } = kernelHolder(
+    use('loop', '/dev/loop0', { readOnly: true, above: [use('mount', '/mnt')] }),
+  );
+  assert.deepEqual(through, ['loop device /dev/loop0 (read-only)', 'mounted on /mnt']);
+  assert.deepEqual(refuses, []);
 });

@@ -17,10 +17,15 @@ function lock(kind: LockLine['kind'], type: LockLine['type'], start: number, end
 
 test('byte 0: virtlockd by its name, else something like it', () => {
   const exclusive = lock('POSIX', 'write', 0, 0);
-  assert.deepEqual(meaningOf([exclusive], 'virtlockd'), { through: ['virtlockd'], mode: 'exclusive' });
+  assert.deepEqual(meaningOf([exclusive], 'virtlockd'), {
+    through: ['virtlockd'],
+    mode: 'exclusive',
+    does: [],
+  });
   assert.deepEqual(meaningOf([lock('POSIX', 'read', 0, 0)], 'virtlockd'), {
     through: ['virtlockd'],
     mode: 'shared',
+    does: [],
   });
   assert.deepEqual(meaningOf([exclusive], 'python3').through, ['a lock on byte 0, as virtlockd takes it']);
   assert.ok(isVirtlockdLock(exclusive, 'virtlockd'));
@@ -37,7 +42,7 @@ test('Holdfast’s modes, also where the kernel joined neighbouring bytes', () =
     [[lock('OFD', 'read', 0, 0), lock('OFD', 'read', 4, 4)], 'part'],
   ];
   for (const [locks, mode] of modes)
-    assert.deepEqual(meaningOf(locks, 'bash'), { through: ['Holdfast'], mode });
+    assert.deepEqual(meaningOf(locks, 'bash'), { through: ['Holdfast'], mode, does: [] });
 });
 
 test('QEMU’s bytes, as they were seen', () => {
@@ -50,29 +55,38 @@ test('QEMU’s bytes, as they were seen', () => {
   assert.deepEqual(meaningOf(writer, 'qemu-system-x86_64'), {
     through: ["QEMU's own image lock"],
     mode: 'exclusive',
-    detail: "QEMU's image lock: reads, writes, resizes; lets nobody else write, resize",
+    does: ['reads', 'writes', 'resizes', 'forbids other writers', 'forbids others to resize'],
   });
   assert.equal(meaningOf([lock('OFD', 'read', 100, 101)], 'qemu-nbd').mode, 'shared');
   const reader = meaningOf([lock('OFD', 'read', 100, 100), lock('OFD', 'read', 201, 201)], undefined);
   assert.deepEqual([reader.mode, reader.through], ['read', ["QEMU's own image lock"]]);
+  assert.deepEqual(reader.does, ['reads', 'forbids other writers']);
+  assert.deepEqual(meaningOf([lock('OFD', 'read', 200, 203)], 'qemu-img').does, [
+    'forbids other readers',
+    'forbids other writers',
+    'forbids others to rewrite what is there',
+    'forbids others to resize',
+  ]);
   // Holdfast can hold them for a command that is no QEMU.
   assert.deepEqual(meaningOf(writer, 'dd').through, ["QEMU's image lock"]);
 });
 
 test('other locks are told as they are', () => {
-  assert.deepEqual(meaningOf([lock('FLOCK', 'write', 0)], 'x'), { through: ['flock(2)'] });
+  assert.deepEqual(meaningOf([lock('FLOCK', 'write', 0)], 'x'), { through: ['flock(2)'], does: [] });
   assert.deepEqual(meaningOf([lock('OFD', 'write', 0)], 'x'), {
     through: ['an OFD write lock on bytes 0 to the end'],
     mode: 'exclusive',
+    does: [],
   });
   assert.deepEqual(meaningOf([lock('POSIX', 'read', 0)], 'x').mode, 'read');
   assert.deepEqual(meaningOf([lock('POSIX', 'write', 5000, 5001)], 'x'), {
     through: ['a POSIX write lock on bytes 5000 to 5001'],
+    does: [],
   });
   assert.deepEqual(meaningOf([lock('POSIX', 'write', 1, 1)], 'libvirtd').through, [
     'libvirt, which is changing its owner or label',
   ]);
-  assert.deepEqual(meaningOf([], 'x'), { through: [] });
+  assert.deepEqual(meaningOf([], 'x'), { through: [], does: [] });
 });
 
 test('who asks to write meets any lock on bytes 0, 101, 103, 200, 201 and 203', () => {

@@ -23,18 +23,35 @@ test('the uuid, and who started it', () => {
   assert.deepEqual(readGuest(['qemu', '-uuid', uuid.toUpperCase(), '--name', 'web1']), {
     name: 'web1',
     uuid,
-    libvirt: false,
+    appliance: false,
   });
   assert.equal(readGuest(['qemu', '-uuid', 'no-uuid']).uuid, undefined);
-  assert.equal(readGuest(['qemu', '-chardev', 'socket,id=charmonitor,fd=25,server=on']).libvirt, true);
-  assert.equal(readGuest(['qemu', '-chardev', '{"id":"charmonitor","backend":{}}']).libvirt, true);
-  assert.equal(readGuest(['qemu', '-chardev', 'socket,id=mycharmonitor2']).libvirt, false);
+  assert.equal(readGuest(['qemu', '-chardev', 'socket,id=charmonitor,fd=25,server=on']).libvirt, 'system');
+  assert.equal(readGuest(['qemu', '-chardev', '{"id":"charmonitor","backend":{}}']).libvirt, 'system');
+  assert.equal(readGuest(['qemu', '-chardev', 'socket,id=mycharmonitor2']).libvirt, undefined);
+});
+
+test('which libvirt it was: the host’s, or a user’s own', () => {
+  const monitor = ['qemu', '-chardev', 'socket,id=charmonitor,fd=25,server=on'];
+  const key = (path: string): string =>
+    `{"qom-type":"secret","id":"masterKey0","format":"raw","file":"${path}"}`;
+  const of = (path: string): string | undefined => readGuest([...monitor, '-object', key(path)]).libvirt;
+  assert.equal(of('/var/lib/libvirt/qemu/domain-2-web1/master-key.aes'), 'system');
+  assert.equal(of('/home/bob/.config/libvirt/qemu/lib/domain-1-web1/master-key.aes'), 'session');
+  assert.equal(of('/run/user/1000/libvirt/qemu/run/domain-1-web1/master-key.aes'), 'session');
+  // A disk of the host's libvirt that happens to be in a user's folder.
+  assert.equal(readGuest([...monitor, '-drive', 'file=/home/bob/.config/libvirt/a.img']).libvirt, 'system');
+});
+
+test('libguestfs’s appliance by the port of its daemon', () => {
+  const device = 'virtserialport,chardev=channel0,name=org.libguestfs.channel.0';
+  assert.equal(readGuest(['qemu', '-device', device]).appliance, true);
 });
 
 test('the last of several counts, and a missing value is none', () => {
   assert.equal(readGuest(['qemu', '-name', 'a', '-name', 'b']).name, 'b');
-  assert.deepEqual(readGuest(['qemu', '-name']), { libvirt: false });
-  assert.deepEqual(readGuest([]), { libvirt: false });
+  assert.deepEqual(readGuest(['qemu', '-name']), { appliance: false });
+  assert.deepEqual(readGuest([]), { appliance: false });
 });
 
 test('emulators have guests, tools have none', () => {

@@ -1,0 +1,71 @@
+/** Whether anyone at all writes a regular file, by the kernel's word, and who that is where no descriptor tells. */
+import { closeSync, constants, fstatSync, openSync, statSync } from 'node:fs';
+import { isOpenForWriting } from '../system/file-lease.js';
+import { inodeOf, sameInode } from '../system/inode.js';
+import type { KernelTables } from '../system/kernel-uses.js';
+import { readLocksOf } from '../system/lock-lines.js';
+import { findMappings } from '../system/memory-maps.js';
+import type { Mapping } from '../system/memory-maps.js';
+import type { Holder, Resource } from '../vocabulary.js';
+import { isWatched } from './lock-meaning.js';
+import type { ResourceFile } from './process-use.js';
+import { refusedWithoutLock } from './refused-modes.js';
+import { inodeOfResource } from './resource-targets.js';
+import type { ResourceTarget } from './resource-targets.js';
+import { unaccountedLocks } from './unaccounted-locks.js';
+
+/**
+ * Whether anyone at all writes a regular file. Undefined for all else, where the path leads elsewhere by now, and on
+ * network file systems and unknown ones: there a lease tells only of writers through the same mount (seen with
+ * GlusterFS).
+ */
+export function isWritten({ storage, scope, unknownFileSystem, path, inode }: Resource): boolean | undefined {
+  if (storage !== 'file' || scope !== 'host' || unknownFileSystem !== undefined) return undefined;
+  if (path === undefined || inode === undefined) return undefined;
+  let fd: number | undefined;
+  try {
+    // Before opening: what took its place might be a device. After: it might have been changed in between.
+    if (!sameInode(inodeOf(statSync(path, { bigint: true })), inode)) return undefined;
+    fd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
+    return sameInode(inodeOf(fstatSync(fd, { bigint: true })), inode) ? isOpenForWriting(fd) : undefined;
+  } catch {
+    return undefined;
+  } finally {
+    if (fd !== undefined) closeSync(fd);
+  }
+}
+
+/**
+ * Who writes a file that the kernel says is written though no descriptor shows it: those who have it mapped, or someone
+ * who cannot be seen. Reads the maps of all processes, which is why it is asked only then.
+ */
+export async function findHiddenWriters(
+  resource: Resource,
+  targets: readonly ResourceTarget[],
+  files: readonly ResourceFile[],
+  tables: KernelTables,
+): Promise<{ readonly maps: readonly Mapping<ResourceTarget>[]; readonly unseen: readonly Holder[] }> {
+  const { mappings } = await findMappings(targets.filter(({ relation }) => relation === 'self'));
+  const maps = mappings.filter(({ writes }) => writes);
+  return { maps, unseen: maps.length > 0 || isExplained(resource, files, tables) ? [] : [unseenWriter] };
+}
+
+/**
+ * Whether a writer that no process shows can be left to the lock drivers: it is gone by now, or there is a lock
+ * that belongs to none of the processes that could be seen.
+ */
+function isExplained(resource: Resource, files: readonly ResourceFile[], tables: KernelTables): boolean {
+  if (isWritten(resource) !== true) return true;
+  const inode = inodeOfResource(resource);
+  if (inode === undefined) return true;
+  const seen = files.flatMap(({ locks }) => locks);
+  return unaccountedLocks(inode, readLocksOf(inode), seen, tables)?.some(isWatched) ?? false;
+}
+
+const unseenWriter: Holder = {
+  host: 'this host',
+  through: ['no lock: open for writing by a program that cannot be seen from here'],
+  evidence: ['fcntl(F_SETLEASE, F_RDLCK): EAGAIN'],
+  refuses: refusedWithoutLock,
+  remedy: 'look again as root, outside of any container',
+};
