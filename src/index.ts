@@ -1,6 +1,6 @@
 /** The public surface: re-exports, no logic. */
 export { openManager, type Manager, type ManagerOptions } from './manager/open-manager.js';
-export { lockDisks, lockDomain, plan, type CallOptions } from './manager/one-call.js';
+export { lockDisks, lockDomain, plan, who, type CallOptions } from './manager/one-call.js';
 export type { CheckedPlan, ResourceState } from './manager/check-plan.js';
 export type { DescribedDriver } from './manager/driver-abilities.js';
 export { readConfiguration, type Configuration } from './manager/configuration.js';
@@ -9,9 +9,17 @@ export type { Hold } from './manager/hold.js';
 export type { ListedHold, ListedProcess } from './manager/list-holds.js';
 export type { LockOptions, Waiting } from './manager/lock-options.js';
 export { runInPlace } from './manager/run-in-place.js';
+export type { LookOptions, ResourceUse } from './manager/who.js';
 export { superviseCommand, type SuperviseOptions } from './manager/supervise.js';
 export { findCommand, requireFaithfulArguments } from './system/exec.js';
 export { takeLaunchState, type LaunchState } from './system/launch-state.js';
+export {
+  examineHost,
+  type ExamineOptions,
+  type Finding,
+  type FindingId,
+  type FindingLevel,
+} from './doctor/examine-host.js';
 export {
   defineDriver,
   type Driver,

@@ -4,6 +4,7 @@ import type { DiskInput, GuestInput, GuestParts, LibvirtDomain } from './guest-i
 import type { Hold } from './hold.js';
 import type { LockOptions } from './lock-options.js';
 import { openManager, type ManagerOptions } from './open-manager.js';
+import type { LookOptions, ResourceUse } from './who.js';
 
 export type CallOptions = ManagerOptions & LockOptions;
 
@@ -53,6 +54,19 @@ export async function plan(input: GuestInput, options: CallOptions = {}): Promis
   const manager = openManager(options);
   try {
     return await manager.plan(input, options);
+  } finally {
+    await manager.close();
+  }
+}
+
+/** Who holds or uses what an input is made of, as far as can be seen from here. Takes nothing. */
+export async function who(
+  input: GuestInput,
+  options: ManagerOptions & LookOptions = {},
+): Promise<readonly ResourceUse[]> {
+  const manager = openManager(options);
+  try {
+    return await manager.who(input, options);
   } finally {
     await manager.close();
   }

@@ -32,6 +32,7 @@ import {
 } from './hold-record.js';
 import { listHolds, type ListedHold } from './list-holds.js';
 import { requireLockOptions, type LockOptions } from './lock-options.js';
+import type { LookOptions, Lookout, ResourceUse } from './who.js';
 import { ownerHere } from './owner.js';
 import { RecordDrivers } from './record-drivers.js';
 import { waitFor } from './wait-for.js';
@@ -282,6 +283,37 @@ export class Manager {
           if (how !== 'abandoned') leaveRecord(record, shared);
         }
       },
+    };
+  }
+
+  /**
+   * Who holds or uses what an input is made of, as far as can be seen from here; this process itself is left out.
+   * Takes nothing. Throws `NO_SUCH_FILE` and what else is wrong with the input.
+   */
+  async who(input: GuestInput, options: LookOptions = {}): Promise<readonly ResourceUse[]> {
+    const lookout = await this.#lookout(input, options);
+    return (await import('./who.js')).look(lookout);
+  }
+
+  /** The same at once, and then each time that it has changed, until the signal is aborted. Throws what `who` throws. */
+  async *watch(input: GuestInput, options: LookOptions = {}): AsyncGenerator<readonly ResourceUse[], void> {
+    const lookout = await this.#lookout(input, options);
+    const { signal, leave } = joinSignals(options.signal, this.#closing.signal);
+    try {
+      yield* (await import('./watch-holders.js')).watchHolders(lookout, signal);
+    } finally {
+      leave();
+    }
+  }
+
+  async #lookout(input: GuestInput, { signal }: LookOptions): Promise<Lookout> {
+    this.#requireOpen();
+    return {
+      guest: await describeGuest(input, signal),
+      planOptions: await this.#planOptions(false, false),
+      chain: await this.#drivers(),
+      records: () => this.#records(),
+      folders: [this.#holdsDirectory],
     };
   }
 

@@ -23,7 +23,7 @@ export interface LockLine {
 }
 
 /** A busy host has some thousands of 70 bytes each. */
-const lockTableBytesMax = 16 * 1024 * 1024;
+export const lockTableBytesMax = 16 * 1024 * 1024;
 
 const kinds: Readonly<Record<string, LockLine['kind']>> = {
   POSIX: 'POSIX',
