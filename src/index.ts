@@ -21,6 +21,13 @@ export {
   type FindingLevel,
 } from './doctor/examine-host.js';
 export {
+  examineHost,
+  type ExamineOptions,
+  type Finding,
+  type FindingId,
+  type FindingLevel,
+} from './doctor/examine-host.js';
+export {
   defineDriver,
   type Driver,
   type DriverAbout,

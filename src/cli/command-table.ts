@@ -31,8 +31,8 @@ export interface CommandEntry {
   readonly summary: string;
   /** What follows the options in the synopsis. */
   readonly operands?: string;
-  /** `behind dashes`: a command behind `--`; `topic`: at most one word; `none`. */
-  readonly takes: 'behind dashes' | 'topic' | 'none';
+  /** `behind dashes`: a command behind `--`; `topic`: at most one word; `paths`: any number of them; `none`. */
+  readonly takes: 'behind dashes' | 'topic' | 'paths' | 'none';
   readonly about: readonly string[];
   readonly options: readonly OptionEntry[];
   readonly examples: readonly Example[];
@@ -190,6 +190,32 @@ export const commands: readonly CommandEntry[] = [
     ],
     options: [config, json, help],
     examples: [{ line: 'holdfast list --json', says: 'The same as data.' }],
+  },
+  {
+    name: 'doctor',
+    summary: 'Check this host, and disks on it, and say what to change.',
+    operands: '[PATH...]',
+    takes: 'paths',
+    about: [
+      'Looks for what would let two programs write to one disk: file systems without locks, libvirt that does not',
+      'lock, guests and programs without locks, two paths that are one disk. A PATH is an image, a block device or a',
+      'directory. Changes nothing, but for a private file beside each PATH, to try locks on, which it removes.',
+      'Ends with status 0 if there is nothing to mend, 1 if it found a problem or a warning. docs/doctor.md has all',
+      'findings. As root it sees more.',
+    ],
+    options: [
+      { name: 'verbose', short: 'v', help: 'Show also what is as it should be, and the evidence.' },
+      config,
+      json,
+      help,
+    ],
+    examples: [
+      {
+        line: 'holdfast doctor /var/lib/libvirt/images',
+        says: 'Are disks in this folder safe from being written twice?',
+      },
+      { line: 'holdfast doctor --json web1.qcow2 /dev/vg/web1', says: 'Two disks, as data.' },
+    ],
   },
   {
     name: 'drivers',

@@ -1,6 +1,7 @@
 /** The exit statuses of the command, for the help; errors.ts says which error has which. */
 export const exitCodes: ReadonlyArray<readonly [status: string, meaning: string]> = [
   ['0', 'Done; of `run`, the command ended with 0.'],
+  ['1', 'Of `doctor`: it found a problem or a warning.'],
   ['64', 'Wrong usage.'],
   ['65', 'Bad XML or data.'],
   ['66', 'No such disk, file or domain, or it cannot be read.'],

@@ -16,6 +16,7 @@ const functions: Readonly<Record<string, () => Promise<CommandFunction>>> = {
   run: async () => (await import('./commands/run.js')).run,
   plan: async () => (await import('./commands/plan.js')).plan,
   list: async () => (await import('./commands/list.js')).list,
+  doctor: async () => (await import('./commands/doctor.js')).doctor,
   drivers: async () => (await import('./commands/drivers.js')).drivers,
   help: async () => (await import('./commands/help.js')).help,
   version: async () => (await import('./commands/version.js')).version,

@@ -30,7 +30,7 @@ export class OptionValues {
 export interface Parsed {
   readonly command: CommandEntry;
   readonly options: OptionValues;
-  /** The command behind `--` with its arguments, or the topic of `help`. */
+  /** The command behind `--` with its arguments, the topic of `help`, or paths. */
   readonly operands: readonly string[];
 }
 
@@ -197,6 +197,8 @@ function operandsOf(
       if (topics.length > 1) throw usage(`${command.name} explains one command at a time`, seeHelp(command));
       return topics;
     }
+    case 'paths':
+      return [...words, ...behind];
     case 'none': {
       const extra = word ?? behind[0];
       if (extra !== undefined) throw usage(`${command.name} takes no ${quoted(extra)}`, seeHelp(command));

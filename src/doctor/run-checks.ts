@@ -28,20 +28,25 @@ export async function runChecks(
   const surroundings = readSurroundings(await planOptions(file));
   const host = new Host();
   const disks = lookAtDisks(paths, surroundings);
+  const found = [...(await runCheck('software', checkSoftware, host, disks))];
   const checks: readonly (readonly [name: string, check: Check])[] = [
-    ['software', checkSoftware],
     ['configuration', () => checkConfiguration(file)],
     ['visibility', checkVisibility],
+    ['libvirt', checkLibvirt],
+    ['same disk', (_, all) => checkSameDisk(all, surroundings)],
+    ['file systems', checkFileSystems],
+  ];
+  const locking: typeof checks = [
     ['records', checkRecords],
     ['locks', checkLockSupport],
-    ['file systems', checkFileSystems],
-    ['same disk', (_, all) => checkSameDisk(all, surroundings)],
     ['use', checkUse],
     ['guests', checkGuests],
-    ['libvirt', checkLibvirt],
   ];
-  const found: Finding[] = [];
-  for (const [name, check] of checks) found.push(...(await runCheck(name, check, host, disks)));
+  // Without native calls these would all fail, and say the same.
+  const canLock = found.every(({ id }) => id !== 'native-calls-missing');
+  for (const [name, check] of canLock ? [...checks, ...locking] : checks) {
+    found.push(...(await runCheck(name, check, host, disks)));
+  }
   return findingLevels.flatMap((level) => found.filter((one) => one.level === level));
 }
 
