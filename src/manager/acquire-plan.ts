@@ -11,7 +11,7 @@ import type { Holder, LockRequest, Owner, Plan, PlanItem } from '../vocabulary.j
 import type { Assignment, DriverChain, HeldGrant } from './driver-chain.js';
 import { refusal } from './explain-refusal.js';
 import { requireNoMistake } from './require-no-mistake.js';
-import { unlockedUses, writerNotes } from './unlocked-use.js';
+import { unlockedUses, unseenNotes, writerNotes } from './unlocked-use.js';
 
 /** Each round means that an image was swapped in the moment between the plan and the lock. */
 const roundsMax = 5;
@@ -61,7 +61,11 @@ async function acquireOnce(context: AcquireContext): Promise<AcquiredPlan> {
   const assignment = await chain.assign(wanted);
   requireNoMistake(assignment, plan);
   const notes = [...unlockableNotes(assignment, allowUnlocked), ...assignment.notes];
-  notes.push(...(await useNotes(wanted, allowUnlocked)), ...(await writerNotes(own.items)));
+  notes.push(
+    ...(await useNotes(wanted, allowUnlocked)),
+    ...unseenNotes(wanted),
+    ...(await writerNotes(own.items)),
+  );
   const { added, undo } = await chain.acquire(owner, assignment.shares, signal, before?.held);
   try {
     await requireUnmoved(context, own);

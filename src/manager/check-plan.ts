@@ -6,7 +6,7 @@ import { conflictingHolders } from './explain-refusal.js';
 import type { LiveRecord } from './hold-record.js';
 import { holdersOf } from './holders-of.js';
 import { requireNoMistake } from './require-no-mistake.js';
-import { unlockedUses, writerNotes } from './unlocked-use.js';
+import { unlockedUses, unseenNotes, writerNotes } from './unlocked-use.js';
 
 /** How it stands with one resource of a plan at this moment. */
 export interface ResourceState {
@@ -50,6 +50,7 @@ export async function checkPlan(
       ...plan.notes,
       ...assignment.notes,
       ...assignment.surroundings,
+      ...unseenNotes(plan.requests),
       ...(await writerNotes(plan.items)),
     ],
     granted: plan.items.every(({ verdict }) => verdict !== 'refuse') && states.every(({ free }) => free),

@@ -1,13 +1,23 @@
 /** Uses that no lock driver can see, and what those who take no lock should know. */
 import { findHolders, findUnlockedUse } from '../holders/find-holders.js';
+import { unseenWriters } from '../holders/unseen-writers.js';
 import type { Holder, LockRequest, PlanItem, Resource } from '../vocabulary.js';
+
+const isWriting = ({ mode, resource }: LockRequest): boolean =>
+  (mode === 'exclusive' || mode === 'shared') && resource.path !== undefined;
 
 /** By identity: who uses without a lock what is asked for to be written. Under a `read` such a use is only shown. */
 export async function unlockedUses(requests: readonly LockRequest[]): Promise<Map<string, Holder[]>> {
-  const written = requests.filter(
-    ({ mode, resource }) => (mode === 'exclusive' || mode === 'shared') && resource.path !== undefined,
-  );
+  const written = requests.filter(isWriting);
   return written.length === 0 ? new Map() : findUnlockedUse(written.map(({ resource }) => resource));
+}
+
+/** Notes on what is asked for to be written, and of which nobody can tell whether someone writes it without a lock. */
+export function unseenNotes(requests: readonly LockRequest[]): readonly string[] {
+  return unseenWriters(requests.filter(isWriting).map(({ resource }) => resource)).map(
+    ({ label }) =>
+      `${label}: whether a program of another user writes it without a lock cannot be seen from here (root sees it)`,
+  );
 }
 
 /** Warnings for what is only looked at, or read: someone writes to it, so what is read may not fit together. */
