@@ -87,7 +87,8 @@ export async function startGlusterFs(parent: string): Promise<GlusterFs> {
   }
 }
 
-function firstChild(pid: number): number {
+/** What `nsenter` or `unshare` has started. */
+export function firstChild(pid: number): number {
   const [child] = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').split(' ');
   return Number(child);
 }

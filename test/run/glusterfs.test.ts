@@ -99,14 +99,13 @@ describe('GlusterFS mounted twice', { skip: lacks('root', 'unshare', 'glusterfs'
     assert.equal((await planOf(paths[1])).granted, true);
   });
 
-  test('a holder whose process is not on this host is said to be on another', async () => {
-    // Seen from another space of processes, the holder is as far away as another host's.
+  test('a holder in a container that cannot be seen from here says itself that it is on this host', async () => {
     const running = await hold(paths[0], otherHost);
     const look = ['-m', '-p', '--fork', '--mount-proc', holdfast, 'run', '--disk', paths[1], '--', 'true'];
     const { status, stderr } = await gluster.start('unshare', look).ended;
     assert.equal(status, 75, stderr);
-    assert.match(stderr, /^ {2}held by .* on another host$/m);
-    assert.match(stderr, /^ {2}try .*the other hosts that reach the same storage/m);
+    assert.match(stderr, /^ {2}held by .* on this host since/m);
+    assert.match(stderr, /^ {2}try .*in the containers of this host, or wait for it/m);
     await letGo(running);
   });
 

@@ -20,7 +20,9 @@ export function recordedHolder(record: LivingRecord, file: string): Holder {
     refuses: modes.filter((asked) => !compatible(asked, mode)),
     through: ['Holdfast (fcntl)'],
     evidence: [`attribute ${attribute} of ${file}, whose witness is locked`, ...copiedIdWords(record)],
-    remedy: here ? 'wait for it' : `on ${host}: ${look}, or wait for it`,
+    remedy: here
+      ? 'look for it in the containers of this host, or wait for it'
+      : `on ${host}: ${look}, or wait for it`,
   };
 }
 
