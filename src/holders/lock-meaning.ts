@@ -6,6 +6,7 @@
  * | 0 | POSIX | virtlockd, in its direct lockspace or in a lockspace directory |
  * | 1 | POSIX | libvirt, for the moment in which it changes the owner and label of an image |
  * | 0, 2 to 4 | OFD | Holdfast: 0 always, 2 shared, 3 read, 4 part |
+ * | one from 2^52 on | OFD | Holdfast: the witness of a record that it left for other hosts |
  * | 100 to 103, 200 to 203 | OFD | QEMU: 10x "I do this", 20x "nobody else may" (0 read, 1 write, 2 write unchanged, 3 resize) |
  */
 import { covers } from '../system/lock-lines.js';
@@ -74,7 +75,11 @@ function isWithin(lock: LockLine, first: number, last: number): boolean {
 }
 
 function isHoldfastRange(lock: LockLine): boolean {
-  return isWithin(lock, 0, 0) || isWithin(lock, 2, 4);
+  return isWithin(lock, 0, 0) || isWithin(lock, 2, 4) || isWitness(lock);
+}
+
+function isWitness(lock: LockLine): boolean {
+  return lock.start >= 2 ** 52 && lock.end === lock.start && lock.type === 'read';
 }
 
 function isQemuLock(lock: LockLine): boolean {

@@ -222,8 +222,9 @@ function withAdvice(unseen: string): string {
     : unseen;
 }
 
+/** A pid of another host is another process. */
 function hasPid(holders: readonly Holder[], pid: number | undefined): boolean {
-  return holders.some((holder) => holder.pid === pid);
+  return holders.some((holder) => holder.pid === pid && holder.host === 'this host');
 }
 
 /** A guest that is found on one of its disks runs, whatever lock there is on its uuid. */

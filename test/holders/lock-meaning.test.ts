@@ -36,6 +36,8 @@ test('byte 0: virtlockd by its name, else something like it', () => {
 test('Holdfast’s modes, also where the kernel joined neighbouring bytes', () => {
   const modes: [LockLine[], string][] = [
     [[lock('OFD', 'write', 0, 0)], 'exclusive'],
+    // The witness of a record for other hosts.
+    [[lock('OFD', 'write', 0, 0), lock('OFD', 'read', 2 ** 52 + 7, 2 ** 52 + 7)], 'exclusive'],
     [[lock('OFD', 'read', 0, 0), lock('OFD', 'read', 2, 2)], 'shared'],
     [[lock('OFD', 'read', 0, 0), lock('OFD', 'read', 2, 3)], 'read'],
     [[lock('OFD', 'read', 0, 0), lock('OFD', 'read', 3, 3)], 'read'],

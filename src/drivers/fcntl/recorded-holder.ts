@@ -12,8 +12,8 @@ export function recordedHolder(record: LivingRecord, file: string): Holder {
   const look = `holdfast who ${quoted(record.path ?? file)}`;
   return {
     ...(kind === 'domain' ? { guest: name, uuid } : name === unnamedCommand ? {} : { name }),
-    // Here it would be taken for a process of this space of pids, which it need not be.
-    ...(here && processStartTime(pid) !== startTime ? {} : { pid, startTime }),
+    // Here it would be taken for a process of this space of pids, which it need not be; with a start time, always.
+    ...(!here ? { pid } : processStartTime(pid) === startTime ? { pid, startTime } : {}),
     host: here ? 'this host' : host === hostName() ? `another host that is called ${host} too` : host,
     since,
     mode,
