@@ -2,7 +2,14 @@
 import { printable } from './look-at-path.js';
 
 export type BackingName =
-  | { readonly kind: 'path'; readonly path: string; readonly format?: string; readonly note?: string }
+  | {
+      readonly kind: 'path';
+      readonly path: string;
+      readonly format?: string;
+      readonly note?: string;
+      /** QEMU opens it relative to where it is started, and that is taken to be here. */
+      readonly fromHere?: true;
+    }
   | { readonly kind: 'elsewhere'; readonly name: string; readonly why: string };
 
 /** Drivers of QEMU that open a path of this host. */
@@ -37,6 +44,15 @@ function nested(options: Record<string, unknown>): Record<string, unknown> {
   return root;
 }
 
+/**
+ * What QEMU opens for a name behind `file:` or in JSON: unlike a plain name, it does not start from the overlay's folder,
+ * but from where QEMU is started (seen with QEMU 7.2).
+ */
+function openedPath(name: string): { path: string; fromHere?: true } | undefined {
+  if (name === '') return undefined;
+  return name.startsWith('/') ? { path: name } : { path: `${process.cwd()}/${name}`, fromHere: true };
+}
+
 function readJson(name: string, headerFormat: string | undefined): BackingName {
   const elsewhere = (why: string): BackingName => ({ kind: 'elsewhere', name: printable(name), why });
   let parsed: unknown;
@@ -53,12 +69,12 @@ function readJson(name: string, headerFormat: string | undefined): BackingName {
     const driver = typeof level['driver'] === 'string' ? level['driver'] : undefined;
     const { filename } = level;
     if (typeof filename === 'string' && (driver === undefined || pathDrivers.has(driver))) {
-      // A relative name in JSON is relative to wherever QEMU is started, which nobody knows yet.
-      if (!filename.startsWith('/')) return elsewhere('its file name is relative to where QEMU is started');
+      const path = openedPath(filename);
+      if (path === undefined) return elsewhere('it has no name');
       const found = format ?? headerFormat;
       return {
         kind: 'path',
-        path: filename,
+        ...path,
         ...(found === undefined ? {} : { format: found }),
         ...(note === undefined ? {} : { note }),
       };
@@ -87,8 +103,8 @@ export function readBackingName(name: string, overlayPath: string, headerFormat?
     const path = /^\/\/(?:localhost)?(\/.*)$/s.exec(rest)?.[1] ?? rest;
     if (!pathDrivers.has(protocol))
       return elsewhere(`it is reached by ${printable(protocol)}, not as a file`);
-    if (!path.startsWith('/')) return elsewhere('its file name is relative to where QEMU is started');
-    return { kind: 'path', path, ...format };
+    const opened = openedPath(path);
+    return opened === undefined ? elsewhere('it has no name') : { kind: 'path', ...opened, ...format };
   }
   if (name.startsWith('/')) return { kind: 'path', path: name, ...format };
   return {

@@ -19,6 +19,12 @@ export const chainLayersMax = 200;
 const dataRemedy =
   'Keep the data in a file that can be named by its path, or accept the danger with --allow-unlocked.';
 
+const nowhereFromHere = 'relative to where QEMU is started, and from here it leads to nothing';
+
+function fromHereNote(owner: string, label: string): string {
+  return `${owner} names ${label} relative to where QEMU is started: started elsewhere, it opens another file`;
+}
+
 interface Layer {
   readonly seen: Seen;
   readonly identity: string;
@@ -130,6 +136,12 @@ class Chain {
     try {
       seen = lookAtPath(name.path, `the base of ${overlay}`, this.details(), this.planner.identityOnly);
     } catch (error) {
+      if (name.fromHere === true && isMissing(error)) {
+        const reason = `not locked, and what is below it is not known: its name is ${nowhereFromHere}`;
+        if (!this.told.has(above.identity))
+          this.items.push({ role: 'base', label, verdict: 'skip', reason, of });
+        return undefined;
+      }
       // The XML says what QEMU is to open, so what only a header names may be missing.
       if (!this.told.has(above.identity) || !isMissing(error)) throw error;
       this.planner.note(
@@ -141,6 +153,7 @@ class Chain {
     if (trail.has(resource.identity)) throw this.badChain(`is a circle: ${overlay} is based on ${label}`);
     const said = this.formats.get(resource.identity) ?? name.format;
     if (name.note !== undefined) this.planner.note(`${label}: ${name.note}`);
+    if (name.fromHere === true) this.planner.note(fromHereNote(overlay, label));
     if (said === undefined) {
       this.planner.note(
         `${overlay} does not say the format of its base ${label}: nothing below that is planned`,
@@ -177,10 +190,16 @@ class Chain {
         seen = lookAtPath(name.path, `holds the data of ${owner}`, this.details(), this.planner.identityOnly);
       } catch (error) {
         if (!isMissing(error)) throw error;
+        if (name.fromHere === true) {
+          const reason = `it holds the data of ${owner}, and cannot be locked: its name is ${nowhereFromHere}`;
+          this.items.push(unlockableItem({ role, label, of }, reason, dataRemedy, this.planner));
+          return;
+        }
         missing ??= error;
         continue;
       }
       found = true;
+      if (name.fromHere === true) this.planner.note(fromHereNote(owner, label));
       const resource = resourceAt(seen, label, this.planner);
       // A vmdk of one file names itself as its extent.
       if (resource.identity === image.identity || this.planned.has(resource.identity)) continue;

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { linkSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { test } from 'node:test';
 import { isHoldfastError } from '../../src/errors.js';
 import { makePlan } from '../../src/plan/make-plan.js';
@@ -95,6 +95,74 @@ test('a base that is no file of this host is said in the plan', async (t) => {
     assert.equal(itemOf(plan, name).verdict, 'skip');
     assert.match(itemOf(plan, name).reason ?? '', /not locked/);
   }
+});
+
+/** What QEMU opens for the base of an image, when it is started in a folder: the first bytes of it. */
+function baseAsQemuReads(image: string, cwd: string): string {
+  const text = execFileSync('qemu-io', ['-r', '-f', 'qcow2', '-c', 'read -v 0 512', image], {
+    cwd,
+    encoding: 'utf8',
+  });
+  return Buffer.from((/^00000000: +((?:[0-9a-f]{2} )+)/m.exec(text)?.[1] ?? '').replaceAll(' ', ''), 'hex')
+    .toString()
+    .replaceAll('\0', '');
+}
+
+test('a base that is named relative to where QEMU is started is the one that QEMU opens from here', async (t) => {
+  if (!needs(t, 'qemu-img', 'qemu-io')) return;
+  const folder = scratch(t);
+  const [images, here] = [join(folder, 'images'), join(folder, 'here')];
+  for (const one of [images, here]) {
+    mkdirSync(one);
+    writeFileSync(join(one, 'base'), `in ${basename(one)}`.padEnd(512, '\0'));
+  }
+  const before = process.cwd();
+  t.after(() => process.chdir(before));
+  for (const [name, from] of [
+    ['base', images],
+    ['file:base', here],
+    ['json:{"driver":"raw","file":{"driver":"file","filename":"base"}}', here],
+    ['json:{"file.filename":"base"}', here],
+  ] as const) {
+    const top = join(images, 'top.qcow2');
+    create('-f', 'qcow2', '-u', '-b', name, '-F', 'raw', top, '512');
+    assert.equal(baseAsQemuReads(top, here), `in ${basename(from)}`, name);
+    process.chdir(here);
+    const plan = await makePlan(guest([qcow2(top)]));
+    assert.deepEqual(asked(plan), [`exclusive ${top}`, `read ${join(from, 'base')}`], name);
+    const said = plan.notes.filter((note) => note.includes('where QEMU is started'));
+    assert.equal(said.length, from === here ? 1 : 0, name);
+    process.chdir(folder);
+    const elsewhere = await makePlan(guest([qcow2(top)]));
+    if (from === here) {
+      assert.deepEqual(asked(elsewhere), [`exclusive ${top}`]);
+      const skipped = elsewhere.items.find(({ role }) => role === 'base');
+      assert.equal(skipped?.verdict, 'skip');
+      assert.match(
+        skipped.reason ?? '',
+        /relative to where QEMU is started, and from here it leads to nothing/,
+      );
+    } else assert.deepEqual(asked(elsewhere), asked(plan));
+  }
+});
+
+test('data that is named relative to where QEMU is started is locked from here, or refused', async (t) => {
+  const folder = scratch(t);
+  const top = join(folder, 'top.qcow2');
+  writeFileSync(
+    top,
+    craftQcow2({ incompatible: 4n, extensions: [{ type: dataFile, data: Buffer.from('file:data') }] }),
+  );
+  const before = process.cwd();
+  t.after(() => process.chdir(before));
+  process.chdir(folder);
+  const missing = await makePlan(guest([qcow2(top)]));
+  assert.ok(missing.items.some(({ verdict, code }) => verdict === 'refuse' && code === 'CANNOT_LOCK'));
+  writeFileSync(join(folder, 'data'), '');
+  assert.deepEqual(asked(await makePlan(guest([qcow2(top)]))), [
+    `exclusive ${join(folder, 'data')}`,
+    `exclusive ${top}`,
+  ]);
 });
 
 test('a format is never guessed', async (t) => {
