@@ -11,9 +11,11 @@ export interface FcntlSettings {
   readonly lockspaceDir?: string;
   /** Where qemu.conf and qemu-lockd.conf are looked for; default: libvirt's own places. */
   readonly libvirtConfigDirs?: readonly string[];
+  /** Whether a holder of a file that hosts share leaves a record of itself there, for those that it keeps out. */
+  readonly leaveRecord: boolean;
 }
 
-const names = ['qemu_lock', 'lockspace_dir', 'libvirt_config_dirs'];
+const names = ['qemu_lock', 'lockspace_dir', 'libvirt_config_dirs', 'leave_record'];
 const qemuLocks: readonly unknown[] = ['check', 'hold', 'off'];
 
 /** Throws `CONFIG` for a setting that does not exist or has a wrong value. */
@@ -22,6 +24,7 @@ export function readFcntlSettings(given: DriverSettings): FcntlSettings {
     qemu_lock: qemuLock = 'check',
     lockspace_dir: lockspaceDir,
     libvirt_config_dirs: libvirtConfigDirs,
+    leave_record: leaveRecord = true,
     ...rest
   } = given;
   const unknown = Object.keys(rest)[0];
@@ -42,8 +45,10 @@ export function readFcntlSettings(given: DriverSettings): FcntlSettings {
   if (libvirtConfigDirs !== undefined && !isPathList(libvirtConfigDirs)) {
     throw wrong('libvirt_config_dirs', 'libvirt_config_dirs must be a list of absolute paths');
   }
+  if (typeof leaveRecord !== 'boolean') throw wrong('leave_record', 'leave_record must be true or false');
   return {
     qemuLock: qemuLock as QemuLock,
+    leaveRecord,
     ...(lockspaceDir === undefined ? {} : { lockspaceDir }),
     ...(libvirtConfigDirs === undefined ? {} : { libvirtConfigDirs }),
   };

@@ -100,9 +100,9 @@ function fcntlDriver(given: DriverSettings): Driver {
 
   const leaveAll = async (taken: readonly TakenRequest[], owner: Owner): Promise<void> => {
     const known = taken.filter(({ shared }) => shared.length > 0);
-    if (known.length === 0) return;
-    const { leaveRecords } = await import('./holder-records.js');
+    if (known.length === 0 || !settings.leaveRecord) return;
     try {
+      const { leaveRecords } = await import('./holder-records.js');
       for (const one of known) left.set(one, leaveRecords(one, owner));
     } catch (error) {
       await giveBackAll(taken);

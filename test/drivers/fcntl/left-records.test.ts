@@ -139,6 +139,18 @@ describe('records of holders', () => {
     await driver.release(grant);
   });
 
+  check('leave_record = false leaves none, and reads those of others', async () => {
+    const silent = await fcntl.start({ libvirt_config_dirs: [], leave_record: false });
+    const grant = await silent.acquire(owner, [asked(shared(disk), 'read')], options);
+    assert.deepEqual(attributesOf(disk), []);
+    const loud = await acquire(asked(shared(disk), 'read'));
+    assert.deepEqual(names((await refusal(silent, asked(shared(disk)))).holders), ['web1']);
+    await driver.release(loud);
+    await silent.release(grant);
+    const wrong = async (): Promise<unknown> => fcntl.start({ leave_record: 'no' });
+    await assert.rejects(wrong, { code: 'CONFIG' });
+  });
+
   check('an extension leaves one, shrinking takes it back', async () => {
     const second = newDisk();
     const resource = shared(second);
