@@ -15,7 +15,8 @@ import type { Inode } from '../vocabulary.js';
 import { errno, libcFunction } from './libc.js';
 import { parseLockLine } from './lock-lines.js';
 import type { LockLine } from './lock-lines.js';
-import { parsePids } from './process.js';
+import { nameText } from './name-text.js';
+import { listPids } from './process.js';
 import { readProcText } from './proc-file.js';
 import { monotonicMs } from './clock.js';
 
@@ -63,16 +64,46 @@ const statxResult = Buffer.alloc(256);
 /**
  * Every descriptor of every process on one of the targets. Own descriptors are found like all others.
  * Processes come and go meanwhile: those that were there from beginning to end are seen.
+ *
+ * Calls in the same turn of the event loop share one walk, so ask for many things at once and not one by one.
  */
 export async function findOpenFiles<Target extends FileTarget>(
   targets: readonly Target[],
   options: { readonly root?: string } = {},
 ): Promise<OpenFiles<Target>> {
   const root = options.root ?? '/proc';
-  const wanted = indexTargets(targets);
-  const files: OpenFile<Target>[] = [];
+  const walk = nextWalks.get(root) ?? planWalk(root);
+  for (const target of targets) walk.targets.add(target);
+  const found = await walk.result;
+  const own = new Set<FileTarget>(targets);
+  return { ...found, files: found.files.filter((file): file is OpenFile<Target> => own.has(file.target)) };
+}
+
+interface Walk {
+  readonly targets: Set<FileTarget>;
+  readonly result: Promise<OpenFiles<FileTarget>>;
+}
+
+/** Walks that have not begun, by root. */
+const nextWalks = new Map<string, Walk>();
+
+function planWalk(root: string): Walk {
+  const targets = new Set<FileTarget>();
+  const begin = async (): Promise<OpenFiles<FileTarget>> => {
+    await new Promise(setImmediate);
+    // Whoever asks from now on may ask for what was passed over already.
+    nextWalks.delete(root);
+    return walkProcesses(root, indexTargets([...targets]));
+  };
+  const walk = { targets, result: begin() };
+  nextWalks.set(root, walk);
+  return walk;
+}
+
+async function walkProcesses(root: string, wanted: WantedTargets): Promise<OpenFiles<FileTarget>> {
+  const files: OpenFile<FileTarget>[] = [];
   const denied: number[] = [];
-  const pids = parsePids(listProcesses(root));
+  const pids = listPids(root);
   let sliceStart = monotonicMs();
   for (const pid of pids) {
     if (!walkProcess(root, pid, wanted, files)) denied.push(pid);
@@ -85,27 +116,21 @@ export async function findOpenFiles<Target extends FileTarget>(
   return { files, denied, hidden: !pids.includes(1) };
 }
 
-function listProcesses(root: string): string[] {
-  try {
-    return readdirSync(root);
-  } catch {
-    return [];
-  }
-}
+type InodeTarget = FileTarget & { kind: 'inode' };
 
-interface WantedTargets<Target> {
+interface WantedTargets {
   /** By the lower 32 bits of the inode number: nearly every descriptor misses here, at no further cost. */
-  readonly byInode: ReadonlyMap<number, readonly (Target & { kind: 'inode' })[]>;
-  readonly byDevice: ReadonlyMap<string, readonly Target[]>;
+  readonly byInode: ReadonlyMap<number, readonly InodeTarget[]>;
+  readonly byDevice: ReadonlyMap<string, readonly FileTarget[]>;
 }
 
-function indexTargets<Target extends FileTarget>(targets: readonly Target[]): WantedTargets<Target> {
-  const byInode = new Map<number, (Target & { kind: 'inode' })[]>();
-  const byDevice = new Map<string, Target[]>();
+function indexTargets(targets: readonly FileTarget[]): WantedTargets {
+  const byInode = new Map<number, InodeTarget[]>();
+  const byDevice = new Map<string, FileTarget[]>();
   for (const target of targets) {
     if (target.kind === 'inode') {
       const key = Number(BigInt(target.inode.ino) & 0xffff_ffffn);
-      byInode.set(key, [...(byInode.get(key) ?? []), target as Target & { kind: 'inode' }]);
+      byInode.set(key, [...(byInode.get(key) ?? []), target]);
     } else {
       byDevice.set(target.device, [...(byDevice.get(target.device) ?? []), target]);
     }
@@ -114,11 +139,11 @@ function indexTargets<Target extends FileTarget>(targets: readonly Target[]): Wa
 }
 
 /** False: not all of the process's descriptors could be seen. */
-function walkProcess<Target extends FileTarget>(
+function walkProcess(
   root: string,
   pid: number,
-  wanted: WantedTargets<Target>,
-  files: OpenFile<Target>[],
+  wanted: WantedTargets,
+  files: OpenFile<FileTarget>[],
 ): boolean {
   const folder = `${root}/${pid}/fd`;
   let folderFd: number | undefined;
@@ -138,15 +163,17 @@ function walkProcess<Target extends FileTarget>(
     }
     return true;
   } catch (error) {
-    const code = (error as NodeJS.ErrnoException).code;
-    return code !== 'EACCES' && code !== 'EPERM';
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === undefined) throw error;
+    // What ended needs no look; what could not be looked at for another reason (EACCES, EMFILE) did not end.
+    return code === 'ENOENT' || code === 'ESRCH';
   } finally {
     if (folderFd !== undefined) closeSync(folderFd);
   }
 }
 
 /** The targets that `statxResult` is. */
-function matchTargets<Target extends FileTarget>(wanted: WantedTargets<Target>): readonly Target[] {
+function matchTargets(wanted: WantedTargets): readonly FileTarget[] {
   if ((statxResult.readUInt16LE(28) & S_IFMT) === S_IFBLK) {
     if (wanted.byDevice.size === 0) return [];
     return wanted.byDevice.get(`${statxResult.readUInt32LE(128)}:${statxResult.readUInt32LE(132)}`) ?? [];
@@ -159,12 +186,14 @@ function matchTargets<Target extends FileTarget>(wanted: WantedTargets<Target>):
 }
 
 /** One entry for each target that a descriptor is; none where it was closed meanwhile. */
-function describeDescriptor<Target extends FileTarget>(
+function describeDescriptor(
   root: string,
   pid: number,
   name: string,
-  targets: readonly Target[],
-): OpenFile<Target>[] {
+  targets: readonly FileTarget[],
+): OpenFile<FileTarget>[] {
+  // Only in what is no procfs is there any other.
+  if (!/^\d+$/.test(name)) return [];
   const info = parseFdinfo(readProcText(`${root}/${pid}/fdinfo/${name}`, fdinfoBytesMax) ?? '');
   if (info === undefined) return [];
   const path = linkText(`${root}/${pid}/fd/${name}`);
@@ -214,7 +243,7 @@ function accessOf(flags: number): Fdinfo['access'] {
 
 function linkText(path: string): string | undefined {
   try {
-    return readlinkSync(path);
+    return nameText(readlinkSync(path, { encoding: 'buffer' }));
   } catch {
     return undefined;
   }

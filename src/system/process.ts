@@ -2,8 +2,8 @@
  * What /proc says of a process. Everything there is chosen by the process or gone in the next moment, so nothing
  * here throws: what cannot be read is undefined.
  */
-import { readdirSync, readlinkSync } from 'node:fs';
-import { basename } from 'node:path';
+import { readdirSync, readlinkSync, statSync } from 'node:fs';
+import { nameText } from './name-text.js';
 import { readProcBytes, readProcText } from './proc-file.js';
 import { userName } from './user-name.js';
 
@@ -12,7 +12,7 @@ const clockTicksPerSecond = 100;
 /** A comm has 15 characters and the other 51 fields are numbers. */
 const statBytesMax = 4096;
 /** libvirt's QEMU command lines are 10 to 60 KiB; the kernel allows 6 MiB, and nobody needs those. */
-export const commandLineBytesMax = 256 * 1024;
+const commandLineBytesMax = 256 * 1024;
 /** `btime` stands behind the interrupt counters, whose line grows with cores and devices. */
 const systemStatBytesMax = 1024 * 1024;
 
@@ -75,14 +75,14 @@ export function parseProcessStat(text: string): ProcessStat | undefined {
 /** /proc/PID/cmdline: arguments that end with a NUL; a process that wrote over them may have left none. */
 export function parseCommandLine(bytes: Buffer): string[] {
   if (bytes.length === 0) return [];
-  const text = bytes.toString('utf8');
+  const text = nameText(bytes);
   return (text.endsWith('\0') ? text.slice(0, -1) : text).split('\0');
 }
 
 /** /proc/PID/stat of a process, or undefined: it is gone, or hidden. */
 export function readProcessStat(pid: number, options: ProcOptions = {}): ProcessStat | undefined {
-  const text = readProcText(`${options.root ?? '/proc'}/${pid}/stat`, statBytesMax);
-  return text === undefined ? undefined : parseProcessStat(text);
+  const bytes = readProcBytes(`${options.root ?? '/proc'}/${pid}/stat`, statBytesMax);
+  return bytes === undefined ? undefined : parseProcessStat(nameText(bytes));
 }
 
 /** Everything about a process, or undefined: it is gone, or hidden. */
@@ -90,7 +90,7 @@ export function readProcess(pid: number, options: ProcOptions = {}): ProcessInfo
   const root = options.root ?? '/proc';
   const stat = readProcessStat(pid, { root });
   if (stat === undefined) return undefined;
-  const exe = readExecutable(`${root}/${pid}/exe`);
+  const exe = readExecutable(`${root}/${pid}`);
   const uid = parseEffectiveUid(readProcText(`${root}/${pid}/status`, statBytesMax) ?? '');
   const bootSeconds = parseBootTime(readProcText(`${root}/stat`, systemStatBytesMax) ?? '');
   const argv = parseCommandLine(
@@ -131,11 +131,28 @@ export function listPids(root = '/proc'): number[] {
   }
 }
 
-function readExecutable(path: string): string | undefined {
+function readExecutable(folder: string): string | undefined {
   try {
-    return basename(readlinkSync(path).replace(/ \(deleted\)$/, ''));
+    const bytes = readlinkSync(`${folder}/exe`, { encoding: 'buffer' });
+    const name = nameText(bytes.subarray(bytes.lastIndexOf('/') + 1));
+    return isDeleted(bytes, folder) ? name.slice(0, -deletedMark.length) : name;
   } catch {
     return undefined; // A kernel thread has none; another user's is not shown.
+  }
+}
+
+/** The kernel puts it behind the path of a deleted file; a file can also be called so. */
+const deletedMark = ' (deleted)';
+
+function isDeleted(path: Buffer, folder: string): boolean {
+  if (!path.subarray(-deletedMark.length).equals(Buffer.from(deletedMark))) return false;
+  try {
+    // As the process sees it: it may have another root.
+    const named = statSync(Buffer.concat([Buffer.from(`${folder}/root`), path]), { bigint: true });
+    const program = statSync(`${folder}/exe`, { bigint: true });
+    return named.dev !== program.dev || named.ino !== program.ino;
+  } catch {
+    return true;
   }
 }
 

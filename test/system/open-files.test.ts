@@ -1,12 +1,14 @@
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import {
+  chmodSync,
   closeSync,
   linkSync,
   mkdirSync,
   mkdtempSync,
   openSync,
+  readFileSync,
   rmSync,
   statSync,
   symlinkSync,
@@ -14,12 +16,14 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { test } from 'node:test';
 import { inodeOf } from '../../src/system/inode.js';
 import { findOpenFiles } from '../../src/system/open-files.js';
 import type { FileTarget, OpenFiles } from '../../src/system/open-files.js';
-import { startActor } from '../holders/actor.js';
+import { readProcessStat } from '../../src/system/process.js';
+import { startActor, startProgram } from '../holders/actor.js';
+import { needs, skipBecause } from '../needs.js';
 
 function folder(t: { after(fn: () => void): void }): string {
   const made = mkdtempSync(join(tmpdir(), 'open-'));
@@ -155,4 +159,192 @@ test('without a /proc nothing is found, and that is said', async (t) => {
     denied: [],
     hidden: true,
   });
+});
+
+test('10,000 descriptors of one process are all found', async (t) => {
+  const hard = /^Max open files\s+\d+\s+(\d+|unlimited)/m.exec(
+    readFileSync('/proc/self/limits', 'utf8'),
+  )?.[1];
+  if (Number(hard) < 10_100) return skipBecause(t, `a process may have ${hard} open files at most`);
+  const path = join(folder(t), 'disk.img');
+  const target = file(path);
+  await using actor = await startActor(
+    `for (let i = 0; i < 10000; i++) fs.openSync(${JSON.stringify(path)}, i % 2 ? 'r+' : 'r');`,
+  );
+  const { files, denied } = await findOpenFiles([target]);
+  assert.equal(files.length, 10_000);
+  assert.equal(new Set(files.map(({ fd }) => fd)).size, 10_000);
+  assert.equal(files.filter(({ access }) => access === 'read-write').length, 5_000);
+  assert.ok(files.every(({ pid, path: shown }) => pid === actor.pid && shown === path));
+  assert.ok(!denied.includes(actor.pid));
+});
+
+test('calls in one turn share a walk, and each gets its own, also what both ask for', async (t) => {
+  const made = folder(t);
+  const [a, b, c] = ['a', 'b', 'c'].map((name) => file(join(made, name)));
+  assert.ok(a !== undefined && b !== undefined && c !== undefined);
+  const fds = ['a', 'b', 'c'].map((name) => openSync(join(made, name), 'r+'));
+  const found = await Promise.all([
+    findOpenFiles([a, b]),
+    findOpenFiles([b]),
+    findOpenFiles([c], { root: join(made, 'none') }),
+    findOpenFiles([]),
+  ]);
+  const targets = found.map(({ files }) => files.map(({ target }) => target));
+  assert.deepEqual(
+    targets.map((list) => new Set(list)),
+    [new Set([a, b]), new Set([b]), new Set(), new Set()],
+  );
+  assert.deepEqual(
+    targets.map((list) => list.length),
+    [2, 1, 0, 0],
+  );
+  assert.deepEqual(
+    found.map(({ hidden }) => hidden),
+    [false, false, true, false],
+  );
+  for (const fd of fds) closeSync(fd);
+});
+
+test('what is asked while a walk is under way gets a walk of its own', async (t) => {
+  const path = join(folder(t), 'disk.img');
+  const target = file(path);
+  const first = findOpenFiles([target]);
+  await new Promise(setImmediate);
+  const fd = openSync(path, 'r+');
+  const second = await findOpenFiles([target]);
+  assert.deepEqual(summary(second), [`${process.pid} ${fd} read-write`]);
+  await first;
+  closeSync(fd);
+});
+
+test('a stopped process is seen like any other', async (t) => {
+  const path = join(folder(t), 'disk.img');
+  const target = file(path);
+  await using actor = await startActor(`lock(fs.openSync(${JSON.stringify(path)}, 'r+'), OFD, WRITE, 0, 1);`);
+  actor.child.kill('SIGSTOP');
+  const { files, denied } = await findOpenFiles([target]);
+  assert.deepEqual(
+    files.map(({ pid, locks }) => [pid, locks.length]),
+    [[actor.pid, 1]],
+  );
+  assert.ok(!denied.includes(actor.pid));
+});
+
+test('a holder that ends while it is looked at is found whole or not at all', async (t) => {
+  const path = join(folder(t), 'disk.img');
+  const target = file(path);
+  const churn = spawn('sh', [
+    '-c',
+    'i=0; while [ $i -lt 400 ]; do sleep 0 3<>"$0" & i=$((i+1)); done; wait',
+    path,
+  ]);
+  const ended = once(churn, 'exit');
+  // Some machines keep process 1 from everyone.
+  const { denied: always } = await findOpenFiles([target]);
+  let seen = 0;
+  for (let walks = 0; churn.exitCode === null && walks < 1000; walks++) {
+    const { files, denied } = await findOpenFiles([target]);
+    // Redirected by the shell, which opens it at another number first.
+    assert.ok(files.every((one) => one.path === path && one.access === 'read-write' && one.fd >= 3));
+    assert.deepEqual(denied, always);
+    seen += files.length;
+    await new Promise(setImmediate);
+  }
+  await ended;
+  assert.ok(seen > 0);
+  assert.deepEqual(summary(await findOpenFiles([target])), []);
+});
+
+test('a zombie has nothing open and hides nothing', async (t) => {
+  const path = join(folder(t), 'disk.img');
+  const target = file(path);
+  await using parent = await startProgram(
+    'sh',
+    ['-c', 'sleep 0 3<>"$0" & echo ready $!; exec sleep 60', path],
+    'ready',
+  );
+  const zombie = Number(/ready (\d+)/.exec(parent.output)?.[1]);
+  for (let tries = 0; readProcessStat(zombie)?.state !== 'Z' && tries < 500; tries++) {
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+  assert.equal(readProcessStat(zombie)?.state, 'Z');
+  const found = await findOpenFiles([target]);
+  assert.deepEqual([summary(found), found.denied.includes(zombie)], [[], false]);
+});
+
+test('paths as they are: spaces, newlines, no UTF-8, deleted and only called so', async (t) => {
+  const made = folder(t);
+  const names: [name: Buffer, shown: string][] = [
+    [Buffer.from(' with space '), ' with space '],
+    [Buffer.from('new\nline'), 'new\nline'],
+    [Buffer.from('back\\012slash'), 'back\\012slash'],
+    [Buffer.from([0x61, 0xff, 0xc3]), 'a\\xff\\xc3'],
+    [Buffer.from('\u{1f600} \u00fc'), '\u{1f600} \u00fc'],
+    [Buffer.from('\ufffd'), '\ufffd'],
+    [Buffer.from('called (deleted)'), 'called (deleted)'],
+    [Buffer.from('gone'), 'gone (deleted)'],
+  ];
+  const paths = names.map(([name]) => Buffer.concat([Buffer.from(`${made}/`), name]));
+  const fds = paths.map((path) => openSync(path, 'a'));
+  const targets = paths.map((path): FileTarget => ({
+    kind: 'inode',
+    inode: inodeOf(statSync(path, { bigint: true })),
+  }));
+  unlinkSync(join(made, 'gone'));
+  const { files } = await findOpenFiles(targets);
+  const shown = new Map(files.map(({ target, path }) => [target, path]));
+  assert.deepEqual(
+    targets.map((target) => shown.get(target)),
+    names.map(([, name]) => join(made, name)),
+  );
+  for (const fd of fds) closeSync(fd);
+});
+
+test('recorded: entries that are malformed or cannot be read hide no others', async (t) => {
+  const made = folder(t);
+  const path = join(made, 'disk.img');
+  const target = file(path);
+  const root = join(made, 'proc');
+  recordedProc(root, path, 'flags:\t02\n');
+  // No number, no file behind it, a loop; fdinfo that is a folder; a process whose fd is none.
+  symlinkSync(path, join(root, '42/fd/x9'));
+  symlinkSync(path, join(root, '42/fd/11'));
+  mkdirSync(join(root, '42/fdinfo/11'));
+  writeFileSync(join(root, '42/fdinfo/x9'), 'flags:\t02\n');
+  symlinkSync('12', join(root, '42/fd/12'));
+  mkdirSync(join(root, '50'));
+  writeFileSync(join(root, '50/fd'), 'no folder');
+  mkdirSync(join(root, '51'));
+  symlinkSync('fd', join(root, '51/fd'));
+  writeFileSync(join(root, '52'), 'no folder either');
+  mkdirSync(join(root, '0'));
+  mkdirSync(join(root, 'self'));
+  const { files, denied } = await findOpenFiles([target], { root });
+  assert.deepEqual(
+    files.map(({ pid, fd }) => [pid, fd]),
+    [[42, 9]],
+  );
+  assert.deepEqual(denied.toSorted(), [50, 51, 52]);
+});
+
+test('what another user has open is not seen, and said so', async (t) => {
+  if (!needs(t, 'root')) return;
+  const path = join(folder(t), 'disk.img');
+  file(path);
+  chmodSync(dirname(path), 0o755);
+  await using actor = await startActor(`fs.openSync(${JSON.stringify(path)}, 'r+');`);
+  const source = `import { findOpenFiles } from ${JSON.stringify(new URL('../../src/system/open-files.ts', import.meta.url).href)};
+    import { findMappings } from ${JSON.stringify(new URL('../../src/system/memory-maps.ts', import.meta.url).href)};
+    process.setgid(65534);
+    process.setuid(65534);
+    const target = ${JSON.stringify({ ...file(path) })};
+    const { files, denied } = await findOpenFiles([target]);
+    const maps = await findMappings([target]);
+    const pid = ${actor.pid};
+    console.log(JSON.stringify([files.length, denied.includes(pid), denied.includes(process.pid), maps.denied.includes(pid), maps.denied.includes(process.pid)]));`;
+  const output = execFileSync(process.execPath, ['--import', 'tsx', '--input-type=module', '-e', source], {
+    encoding: 'utf8',
+  });
+  assert.deepEqual(JSON.parse(output), [0, true, false, true, false]);
 });

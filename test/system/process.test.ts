@@ -1,5 +1,15 @@
 import assert from 'node:assert/strict';
-import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  copyFileSync,
+  mkdirSync,
+  mkdtempSync,
+  rmSync,
+  symlinkSync,
+  unlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -63,11 +73,11 @@ test('a stat that is cut off, or no stat, is none', () => {
     assert.equal(parseProcessStat(text), undefined);
 });
 
-test('a command line is split at NULs, and what is no UTF-8 is replaced', () => {
+test('a command line is split at NULs, and what is no UTF-8 is shown as its bytes', () => {
   assert.deepEqual(parseCommandLine(Buffer.alloc(0)), []);
   assert.deepEqual(parseCommandLine(Buffer.from('a\0\0b c\0')), ['a', '', 'b c']);
   assert.deepEqual(parseCommandLine(Buffer.from('no end')), ['no end']);
-  assert.deepEqual(parseCommandLine(Buffer.from([0x61, 0xff, 0x00, 0x62])), ['a\ufffd', 'b']);
+  assert.deepEqual(parseCommandLine(Buffer.from([0x61, 0xff, 0x00, 0x62])), ['a\\xff', 'b']);
 });
 
 test('only numbers are pids', () => {
@@ -144,4 +154,44 @@ test('a real process that calls itself badly', async () => {
   const found = readProcess(actor.pid);
   assert.equal(found?.comm, 'a) S 1 (\nb');
   assert.equal(found?.ppid, process.pid);
+});
+
+test('a program is called by its file: deleted, only called so, and with bytes that are no UTF-8', async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'proc-'));
+  t.after(() => rmSync(folder, { recursive: true }));
+  const names: [file: Buffer, deleted: boolean, shown: string][] = [
+    [Buffer.from('tool'), false, 'tool'],
+    [Buffer.from('gone'), true, 'gone'],
+    [Buffer.from('called (deleted)'), false, 'called (deleted)'],
+    [Buffer.from('twice (deleted)'), true, 'twice (deleted)'],
+    [Buffer.from([0x62, 0x61, 0x64, 0xff]), false, 'bad\\xff'],
+    [Buffer.from('two\nlines'), false, 'two\nlines'],
+  ];
+  for (const [file, deleted, shown] of names) {
+    const path = Buffer.concat([Buffer.from(`${folder}/`), file]);
+    copyFileSync('/bin/sh', path);
+    // Node takes no bytes as a program's path, and the shell's `$0` can be any.
+    const link = join(folder, 'link');
+    symlinkSync(path, link);
+    const child = spawn(link, ['-c', 'echo ready; read x'], { stdio: ['pipe', 'pipe', 'inherit'] });
+    await once(child.stdout, 'data');
+    unlinkSync(link);
+    if (deleted) unlinkSync(path);
+    assert.equal(readProcess(child.pid ?? 0)?.exe, shown);
+    child.kill('SIGKILL');
+    await once(child, 'exit');
+  }
+});
+
+test('recorded names that are no UTF-8 hide nothing behind them', (t) => {
+  const root = mkdtempSync(join(tmpdir(), 'proc-'));
+  t.after(() => rmSync(root, { recursive: true }));
+  mkdirSync(join(root, '42'));
+  const [before = '', behind = ''] = statLine('|').split('|');
+  writeFileSync(
+    join(root, '42/stat'),
+    Buffer.concat([Buffer.from(before), Buffer.from([0xc3, 0x29, 0xff]), Buffer.from(behind)]),
+  );
+  const found = readProcessStat(42, { root });
+  assert.deepEqual([found?.comm, found?.ppid, found?.startTime], ['\\xc3)\\xff', 7, 12345]);
 });
