@@ -2,7 +2,7 @@
  * What a test needs of the machine. Where it is missing the test is skipped and says why; with HOLDFAST_NO_SKIP=1,
  * as in .ci/run, a missing part is a failure, so that nothing is left untested unseen.
  */
-import { accessSync, constants, readdirSync } from 'node:fs';
+import { accessSync, constants, existsSync, readdirSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 import type { TestContext } from 'node:test';
 
@@ -12,11 +12,15 @@ export type Part =
   | 'qemu'
   | 'qemu-img'
   | 'qemu-io'
+  | 'qemu-nbd'
+  | 'qemu-storage-daemon'
+  | 'nbdkit'
   | 'virsh'
   | 'libvirtd'
   | 'virtlockd'
   | 'glusterfs'
   | 'guestfish'
+  | 'guestmount'
   | 'losetup'
   | 'unshare'
   | 'mkfs.ext4'
@@ -55,6 +59,9 @@ const checks: Record<Part, () => string | undefined> = {
   qemu: () => programMissing('qemu-system-x86_64', 'qemu-system-x86'),
   'qemu-img': () => programMissing('qemu-img', 'qemu-utils'),
   'qemu-io': () => programMissing('qemu-io', 'qemu-utils'),
+  'qemu-nbd': () => programMissing('qemu-nbd', 'qemu-utils'),
+  'qemu-storage-daemon': () => programMissing('qemu-storage-daemon', 'qemu-system-common'),
+  nbdkit: () => programMissing('nbdkit', 'nbdkit'),
   virsh: () => programMissing('virsh', 'libvirt-clients'),
   libvirtd: () => programMissing('libvirtd', 'libvirt-daemon'),
   virtlockd: () => programMissing('virtlockd', 'libvirt-daemon'),
@@ -64,6 +71,8 @@ const checks: Record<Part, () => string | undefined> = {
     programMissing('guestfish', 'libguestfs-tools') ??
     programMissing('qemu-system-x86_64', 'qemu-system-x86') ??
     kernelMissing(),
+  guestmount: () =>
+    programMissing('guestmount', 'guestmount') ?? (existsSync('/dev/fuse') ? undefined : 'there is no FUSE'),
   losetup: () => programMissing('losetup', 'mount'),
   unshare: () => programMissing('unshare', 'util-linux'),
   'mkfs.ext4': () => programMissing('mkfs.ext4', 'e2fsprogs'),

@@ -11,9 +11,9 @@ export const guestfishEnvironment: NodeJS.ProcessEnv = {
   LIBGUESTFS_BACKEND_SETTINGS: 'force_tcg',
 };
 
-export const guestfishCommand = (path: string): [string, ...string[]] => [
+export const guestfishCommand = (path: string, format: 'raw' | 'qcow2'): [string, ...string[]] => [
   'guestfish',
-  '--format=raw',
+  `--format=${format}`,
   '-a',
   path,
 ];

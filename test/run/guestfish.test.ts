@@ -22,7 +22,7 @@ describe('guestfish', { skip: lacks('guestfish') }, () => {
       '--disk',
       disk,
       '--',
-      ...guestfishCommand(disk),
+      ...guestfishCommand(disk, 'raw'),
     ]);
     assert.deepEqual(lockedBytes(disk), [0, 100, 101, 201], "Holdfast's, and those of the appliance's QEMU");
 

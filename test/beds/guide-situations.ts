@@ -1,0 +1,147 @@
+/** The situations that docs/guides/ speaks of: a folder with images, and somebody real who uses one of them. */
+import { execFileSync } from 'node:child_process';
+import { copyFileSync, mkdirSync, mkdtempSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Part } from '../needs.js';
+import { holdfast, start, type Running } from './command.js';
+import { shownFiles } from './console-block.js';
+import { guestfishCommand, guestfishEnvironment, startGuestfish } from './guestfish.js';
+import { startLibvirtHost } from './libvirt-host.js';
+import { domainXml, end, startQemu, type QemuDrive } from './qemu.js';
+import { until } from './until.js';
+
+export interface Place {
+  /** Where the commands are run. */
+  readonly folder: string;
+  readonly env: NodeJS.ProcessEnv;
+  end(): Promise<void>;
+}
+
+interface Situation {
+  readonly parts: readonly Part[];
+  begin(parent: string, document: URL): Promise<Place>;
+}
+
+const diskBytes = 64 << 20;
+
+/** Enough of a Debian for libguestfs to know one. */
+function makeGuestRoot(root: string): void {
+  for (const each of ['bin', 'etc', 'root', 'usr/bin', 'usr/sbin', 'var/lib/dpkg'])
+    mkdirSync(join(root, each), { recursive: true });
+  copyFileSync('/bin/ls', join(root, 'bin/ls'));
+  const files = {
+    'etc/hostname': 'web1\n',
+    'etc/debian_version': '12.8\n',
+    'etc/fstab': '/dev/sda / ext4 defaults 0 1\n',
+    'etc/os-release': 'ID=debian\nNAME="Debian GNU/Linux"\nVERSION_ID="12"\n',
+    'var/lib/dpkg/status': '',
+  };
+  for (const [name, text] of Object.entries(files)) writeFileSync(join(root, name), text);
+}
+
+let images: string | undefined;
+
+/** Made once for all: web1.img and restore.img, raw, and web1.qcow2, each with a small system in it. */
+function madeImages(parent: string): string {
+  if (images !== undefined) return images;
+  images = mkdtempSync(join(parent, 'made-'));
+  makeGuestRoot(join(images, 'root'));
+  const raw = join(images, 'web1.img');
+  writeFileSync(raw, '');
+  truncateSync(raw, diskBytes);
+  const path = `${process.env['PATH']}:/usr/sbin:/sbin`;
+  execFileSync('mkfs.ext4', ['-q', '-d', join(images, 'root'), raw], { env: { ...process.env, PATH: path } });
+  execFileSync('qemu-img', ['convert', '-f', 'raw', '-O', 'qcow2', raw, join(images, 'web1.qcow2')]);
+  return images;
+}
+
+/** A fresh folder with the images, the files that the document shows, and `holdfast` in PATH. */
+function freshFolder(parent: string, document: URL): Omit<Place, 'end'> {
+  const folder = mkdtempSync(join(parent, 'images-'));
+  const made = madeImages(parent);
+  for (const name of ['web1.img', 'web1.qcow2']) copyFileSync(join(made, name), join(folder, name));
+  copyFileSync(join(made, 'web1.img'), join(folder, 'restore.img'));
+  for (const [name, text] of shownFiles(document, folder)) writeFileSync(join(folder, name), text);
+  const bin = join(folder, '.bin');
+  mkdirSync(bin);
+  symlinkSync(holdfast, join(bin, 'holdfast'));
+  const env = {
+    ...guestfishEnvironment,
+    LC_ALL: 'C',
+    PATH: `${bin}:${process.env['PATH']}:/usr/sbin:/sbin`,
+  };
+  return { folder, env };
+}
+
+const base: readonly Part[] = ['qemu-img', 'mkfs.ext4'];
+
+const alone = (...parts: readonly Part[]): Situation => ({
+  parts: [...base, ...parts],
+  begin: (parent, document) =>
+    Promise.resolve({ ...freshFolder(parent, document), end: () => Promise.resolve() }),
+});
+
+/** A situation in which one more program runs. */
+function beside(parts: readonly Part[], begin: (folder: string) => Promise<Running> | Running): Situation {
+  return {
+    parts: [...base, ...parts],
+    async begin(parent, document) {
+      const place = freshFolder(parent, document);
+      const running = await begin(place.folder);
+      return { ...place, end: () => end(running) };
+    },
+  };
+}
+
+const guest = (name: string, format: QemuDrive['format']): Situation =>
+  beside(['qemu'], (folder) => startQemu('web1', { path: join(folder, name), format }));
+
+async function opened(running: Running, path: string): Promise<Running> {
+  await until(
+    () => execFileSync('ls', ['-l', `/proc/${running.pid}/fd`], { encoding: 'utf8' }).includes(path),
+    () => `${path} to be opened: ${running.stderr}`,
+  );
+  return running;
+}
+
+const libvirtGuest: Situation = {
+  parts: [...base, 'root', 'unshare', 'libvirtd', 'virtlockd', 'virsh', 'qemu'],
+  async begin(parent, document) {
+    const place = freshFolder(parent, document);
+    const host = await startLibvirtHost(place.folder);
+    const xml = join(place.folder, '.web1.xml');
+    writeFileSync(xml, domainXml('web1', [{ path: join(place.folder, 'web1.qcow2'), format: 'qcow2' }]));
+    host.virsh('define', xml);
+    host.virsh('start', 'web1');
+    return { ...place, env: { ...place.env, LIBVIRT_DEFAULT_URI: host.uri }, end: () => host.stop() };
+  },
+};
+
+/** By the words of the comment in the document. */
+export const situations = {
+  nobody: alone(),
+  'nobody, libguestfs': alone('guestfish'),
+  'nobody, guestmount': alone('guestfish', 'guestmount'),
+  'guest on web1.qcow2': guest('web1.qcow2', 'qcow2'),
+  'guest on web1.img': guest('web1.img', 'raw'),
+  'guest on web1.qcow2, libguestfs': {
+    ...guest('web1.qcow2', 'qcow2'),
+    parts: [...base, 'qemu', 'guestfish'],
+  },
+  'libvirt guest on web1.qcow2': libvirtGuest,
+  'guestfish on web1.qcow2': beside(['guestfish'], (folder) => {
+    const [program, ...args] = guestfishCommand(join(folder, 'web1.qcow2'), 'qcow2');
+    return startGuestfish(program, args);
+  }),
+  'guestfish under run on web1.qcow2': beside(['guestfish'], (folder) => {
+    const path = join(folder, 'web1.qcow2');
+    const disk = `${path}:format=qcow2`;
+    return startGuestfish(holdfast, ['run', '--disk', disk, '--', ...guestfishCommand(path, 'qcow2')]);
+  }),
+  'dd writes web1.img': beside([], (folder) => {
+    const path = join(folder, 'web1.img');
+    return opened(start('dd', [`of=${path}`, 'conv=notrunc']), path);
+  }),
+} satisfies Record<string, Situation>;
+
+export const isSituation = (name: string): name is keyof typeof situations => Object.hasOwn(situations, name);
