@@ -48,6 +48,14 @@ export function tryLock(fd: number, type: LockType, start: number, length = 1): 
   throw systemError('fcntl', number);
 }
 
+/**
+ * Gives back every lock of an open file, and so also those of its duplicates in other processes, which closing one
+ * descriptor does not. Only for a file that no command inherited.
+ */
+export function unlockAll(fd: number): void {
+  if (fcntlBuffer(fd, F_OFD_SETLK, fill(F_UNLCK, 0, 0)) === -1) throw systemError('fcntl');
+}
+
 /** What would stand in the way of a lock, taking none. Works on a descriptor opened only for reading. */
 export function testLock(fd: number, type: LockType, start: number, length = 1): Conflict | undefined {
   if (fcntlBuffer(fd, F_OFD_GETLK, fill(type === 'read' ? F_RDLCK : F_WRLCK, start, length)) === -1) {

@@ -3,6 +3,7 @@
  *
  * A descriptor in the queue of a socket is open: its locks are held even if the sender ends before anyone received it.
  */
+import { pauseThread } from './clock.js';
 import { errno, libcAddress, libcFunction, systemError } from './libc.js';
 
 /** The kernel's limit for one message (SCM_MAX_FD). */
@@ -17,6 +18,9 @@ const MSG_TRUNC = 0x20;
 const MSG_CTRUNC = 0x8;
 const EINTR = 4;
 const EAGAIN = 11;
+const ETOOMANYREFS = 109;
+/** Until some of a user's descriptors that are on their way have been received: root has no limit of them. */
+const retryMs = 1;
 
 /** `struct cmsghdr`: u64 length with the header, i32 level, i32 type; the data is padded to 8 bytes. */
 const controlHeaderBytes = 16;
@@ -69,7 +73,8 @@ export class DescriptorMessages {
     }
     while (sendmsg(this.#fd, this.#header, MSG_NOSIGNAL) === -1) {
       const number = errno();
-      if (number !== EINTR) throw systemError('sendmsg', number);
+      if (number === ETOOMANYREFS) pauseThread(retryMs);
+      else if (number !== EINTR) throw systemError('sendmsg', number);
     }
   }
 

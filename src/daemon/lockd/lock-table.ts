@@ -1,0 +1,102 @@
+/**
+ * What is held through libvirt's lock protocol: lockspaces, locks and their owners, as virtlockd counts them. No system
+ * calls: what the kernel says is decided elsewhere and told to this table.
+ *
+ * - A lockspace is a directory that somebody created; '' is the direct one, where the name is the path of a disk, and is
+ *   always there.
+ * - An exclusive lock has one owner; a shared one has a list, with an owner as often in it as it has acquired.
+ */
+
+export interface LockdOwner {
+  /** 32 hexadecimal digits. */
+  readonly uuid: string;
+  readonly name: string;
+  readonly id: number;
+  readonly pid: number;
+  /** Clock ticks after boot: with the pid it names a process for good. */
+  readonly startTime: number;
+}
+
+/** A lock that is held. */
+export interface Lock {
+  /** In the keeper and the journal. */
+  readonly id: number;
+  readonly lockspace: string;
+  readonly name: string;
+  readonly shared: boolean;
+  /** Its file was made for it, and goes with it. */
+  readonly autocreated: boolean;
+  readonly fd: number;
+  /** ISO 8601, UTC: since when the first of them holds. */
+  readonly since: string;
+  readonly owners: readonly LockdOwner[];
+  /**
+   * Whether its owner may not know that it has it: the answer got lost, because this daemon or the connection ended. Then
+   * the same owner may ask again, and gets it; else who asks twice has one disk twice.
+   */
+  readonly doubtful: boolean;
+}
+
+export function sameOwner(a: LockdOwner, b: LockdOwner): boolean {
+  return a.pid === b.pid && a.startTime === b.startTime && a.uuid === b.uuid;
+}
+
+export class LockTable {
+  readonly #lockspaces = new Map<string, Map<string, Lock>>([['', new Map()]]);
+  readonly #byOwner = new Map<number, Set<Lock>>();
+  #count = 0;
+
+  get size(): number {
+    return this.#count;
+  }
+
+  hasLockspace(path: string): boolean {
+    return this.#lockspaces.has(path);
+  }
+
+  addLockspace(path: string): void {
+    if (!this.#lockspaces.has(path)) this.#lockspaces.set(path, new Map());
+  }
+
+  get(lockspace: string, name: string): Lock | undefined {
+    return this.#lockspaces.get(lockspace)?.get(name);
+  }
+
+  *locks(): Generator<Lock> {
+    for (const locks of this.#lockspaces.values()) yield* locks.values();
+  }
+
+  /** Adds a lock or puts it in place of the one with its name. The lockspace is made where it is missing. */
+  set(lock: Lock): void {
+    this.addLockspace(lock.lockspace);
+    const locks = this.#lockspaces.get(lock.lockspace);
+    const before = locks?.get(lock.name);
+    if (before !== undefined) this.#forget(before);
+    else this.#count++;
+    locks?.set(lock.name, lock);
+    for (const { pid } of lock.owners) {
+      const own = this.#byOwner.get(pid);
+      if (own === undefined) this.#byOwner.set(pid, new Set([lock]));
+      else own.add(lock);
+    }
+  }
+
+  remove(lock: Lock): void {
+    if (this.#lockspaces.get(lock.lockspace)?.delete(lock.name) !== true) return;
+    this.#count--;
+    this.#forget(lock);
+  }
+
+  /** What a process holds, whoever else does. */
+  heldBy(pid: number): readonly Lock[] {
+    return [...(this.#byOwner.get(pid) ?? [])];
+  }
+
+  #forget(lock: Lock): void {
+    for (const { pid } of lock.owners) {
+      const own = this.#byOwner.get(pid);
+      own?.delete(lock);
+      if (own?.size === 0) this.#byOwner.delete(pid);
+    }
+  }
+}

@@ -1,0 +1,113 @@
+/**
+ * Owners by their processes: the end of a process is known from the kernel (pidfd_open(2)), never from a connection alone.
+ *
+ * A process is watched as long as somebody needs it: each connection that registered it, and each lock that it holds.
+ */
+import { closeSync } from 'node:fs';
+import { readable, type Epoll } from '../../system/epoll.js';
+import { openProcess, signalDescriptor } from '../../system/pidfd.js';
+import { processStartTime } from '../../system/process.js';
+
+interface WatchedProcess {
+  readonly pid: number;
+  readonly startTime: number;
+  readonly fd: number;
+  needed: number;
+  /** Undefined: nobody wants it to end. */
+  ending: { attempts: number; nextMs: number } | undefined;
+}
+
+/** As virtlockd ends a process whose connection is gone: SIGTERM, and SIGKILL from the eighth try on. */
+const attemptPauseMs = 200;
+const attemptsMax = 15;
+const killFromAttempt = 8;
+const SIGTERM = 15;
+const SIGKILL = 9;
+
+export class OwnerWatch {
+  readonly #epoll: Epoll;
+  readonly #byPid = new Map<number, WatchedProcess>();
+  readonly #byFd = new Map<number, WatchedProcess>();
+  readonly #ending = new Set<WatchedProcess>();
+
+  constructor(epoll: Epoll) {
+    this.#epoll = epoll;
+  }
+
+  /** Watches the process that has this pid now; gives its start time. Undefined: there is none. */
+  need(pid: number): number | undefined {
+    const known = this.#byPid.get(pid);
+    if (known !== undefined) {
+      known.needed++;
+      return known.startTime;
+    }
+    const startTime = processStartTime(pid);
+    return startTime !== undefined && this.needExactly(pid, startTime) ? startTime : undefined;
+  }
+
+  /** The same for a process that is known by its start time. False: it has ended. */
+  needExactly(pid: number, startTime: number): boolean {
+    const known = this.#byPid.get(pid);
+    if (known !== undefined) {
+      if (known.startTime !== startTime) return false;
+      known.needed++;
+      return true;
+    }
+    const fd = openProcess(pid, startTime);
+    if (fd === undefined) return false;
+    const watched: WatchedProcess = { pid, startTime, fd, needed: 1, ending: undefined };
+    this.#epoll.add(fd, readable);
+    this.#byPid.set(pid, watched);
+    this.#byFd.set(fd, watched);
+    return true;
+  }
+
+  noLongerNeeds(pid: number): void {
+    const watched = this.#byPid.get(pid);
+    if (watched !== undefined && --watched.needed <= 0 && watched.ending === undefined) this.#forget(watched);
+  }
+
+  /** The process that has ended, if `fd` is one of these descriptors. It is forgotten. */
+  ended(fd: number): { readonly pid: number; readonly startTime: number } | undefined {
+    const watched = this.#byFd.get(fd);
+    if (watched !== undefined) this.#forget(watched);
+    return watched;
+  }
+
+  isWatched(fd: number): boolean {
+    return this.#byFd.has(fd);
+  }
+
+  /** Ends a process that gave up its connection and still runs: not at once, because it may just be ending by itself. */
+  end(pid: number, nowMs: number): void {
+    const watched = this.#byPid.get(pid);
+    if (watched === undefined || watched.ending !== undefined) return;
+    watched.ending = { attempts: 0, nextMs: nowMs + attemptPauseMs };
+    this.#ending.add(watched);
+  }
+
+  /** Sends the signals that are due; gives when the next one is, in milliseconds of the same clock. */
+  signalDue(nowMs: number, sent: (pid: number, signal: number) => void): number {
+    let next = Infinity;
+    for (const watched of this.#ending) {
+      const { ending } = watched;
+      if (ending === undefined) continue;
+      if (nowMs >= ending.nextMs && ending.attempts < attemptsMax) {
+        ending.attempts++;
+        ending.nextMs = nowMs + attemptPauseMs;
+        const signal = ending.attempts >= killFromAttempt ? SIGKILL : SIGTERM;
+        if (signalDescriptor(watched.fd, signal)) sent(watched.pid, signal);
+      }
+      if (ending.attempts < attemptsMax) next = Math.min(next, ending.nextMs);
+    }
+    return next;
+  }
+
+  #forget(watched: WatchedProcess): void {
+    this.#epoll.remove(watched.fd);
+    closeSync(watched.fd);
+    this.#byFd.delete(watched.fd);
+    this.#byPid.delete(watched.pid);
+    this.#ending.delete(watched);
+  }
+}
