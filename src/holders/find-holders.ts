@@ -34,6 +34,7 @@ import { findHiddenWriters, isWritten } from './written-file.js';
 export { describeProcess } from './describe-process.js';
 export { findUnlockedUse } from './find-unlocked-use.js';
 export { guestRemedy, processRemedy } from './process-holder.js';
+export { qcow2Images } from './qcow2-images.js';
 export { refusedByMode } from './refused-modes.js';
 
 export interface FindOptions extends UnlockedOptions {

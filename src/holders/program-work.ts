@@ -54,7 +54,7 @@ const imageWork: Readonly<Record<string, readonly [reading: string, writing: str
 
 function qemuImg(argv: readonly string[]): ProgramWork {
   const command = firstWord(argv, ['-T', '--trace']);
-  const work = command === undefined ? undefined : imageWork[command];
+  const work = command !== undefined && Object.hasOwn(imageWork, command) ? imageWork[command] : undefined;
   if (command === undefined || work === undefined) return both('works on it (qemu-img)');
   const [reading, writing] = work;
   const named = (words: string): string => `${words} (qemu-img ${command})`;

@@ -1,9 +1,9 @@
 /** Who holds or uses a resource: what the records, the system and the drivers know, one holder for each hold or process. */
 import { basename } from 'node:path';
-import { describeProcess, findHolders, processRemedy } from '../holders/find-holders.js';
+import { describeProcess, findHolders, processRemedy, refusedByMode } from '../holders/find-holders.js';
 import type { FindOptions, FoundHolders } from '../holders/find-holders.js';
 import { hostName } from '../system/host.js';
-import { unnamedCommand, type Holder, type Owner, type Resource } from '../vocabulary.js';
+import { modes, unnamedCommand, type Holder, type Mode, type Owner, type Resource } from '../vocabulary.js';
 import type { LiveRecord } from './hold-record.js';
 import { recordKeepers } from './record-keepers.js';
 
@@ -31,7 +31,9 @@ export async function lookForHolders(
 ): Promise<FoundHolders> {
   // With all of them it is known whose lock a driver speaks of; who is to be ignored is left out at the end.
   const { ignorePids = [], ...all } = options;
-  const look = await findHolders(resource, all);
+  // Only who is refused, or asks, needs these: a start that succeeds does not load them.
+  const { overlayWords } = await import('./overlays.js');
+  const look = await findHolders(resource, { readersUse: overlayWords, ...all });
   const { holders: seen, unseen, sawThisHost } = look;
   const about = records.filter(({ record }) =>
     record.requests.some((request) => request.resource.identity === resource.identity),
@@ -59,11 +61,11 @@ export async function lookForHolders(
   const uncounted = [...seen.map(({ pid }) => pid), ...[...keepers.values()].flat()].some(
     (pid) => !counts(pid),
   );
-  if (uncounted) return { ...look, holders: found };
   // Who is only shown, a reader without a lock, does not explain a lock that a driver knows of.
   // Who is said by name to be on another host is none of those that were found here.
-  if (found.some(({ refuses }) => refuses?.length !== 0)) {
-    return { ...look, holders: [...found, ...known.filter(isElsewhere).map(fromAnotherHost)] };
+  if (uncounted || found.some(({ refuses }) => refuses?.length !== 0)) {
+    const named = await withLibvirtGuests(found, resource);
+    return { ...look, holders: [...named, ...known.filter(isElsewhere).map(fromAnotherHost)] };
   }
   const others = known.map((holder) => {
     if (isElsewhere(holder)) return fromAnotherHost(holder);
@@ -71,7 +73,14 @@ export async function lookForHolders(
     if (named !== undefined) return named;
     return sawThisHost ? holderElsewhere(holder, resource) : unseenHolder(holder, unseen);
   });
-  return { ...look, holders: [...found, ...others] };
+  return { ...look, holders: await withLibvirtGuests([...found, ...others], resource) };
+}
+
+/** libvirt is asked only where virtlockd holds something for a guest that nothing else shows. */
+async function withLibvirtGuests(holders: readonly Holder[], resource: Resource): Promise<readonly Holder[]> {
+  if (!holders.some(({ program, guest }) => program === 'virtlockd' && guest === undefined)) return holders;
+  const { nameLibvirtGuests } = await import('./libvirt-guests.js');
+  return nameLibvirtGuests(holders, resource);
 }
 
 /**
@@ -132,6 +141,7 @@ function recordedHolder(
     seen.find((holder) => holder.pid === pid) ?? (pid === undefined ? undefined : describedHolder(pid));
   const mode = requests.find((request) => request.resource.identity === resource.identity)?.mode;
   const others = pids.filter((other) => other !== pid);
+  const does = [...new Set(seen.flatMap((holder) => holder.does ?? []))];
   // The process that took the hold became the command, or stays beside it: either way the command is what users know.
   const own = pid === owner.pid || pid === undefined;
   const program = own && command?.[0] !== undefined ? basename(command[0]) : undefined;
@@ -142,7 +152,8 @@ function recordedHolder(
     ...(pid === undefined ? {} : { pid }),
     host: 'this host',
     since,
-    ...(mode === undefined ? {} : { mode }),
+    ...(mode === undefined ? {} : { mode, ...refusedByHold(mode, seen) }),
+    ...(does.length === 0 ? {} : { does }),
     through: [`Holdfast (${drivers.join(', ')})`, ...otherWays(seen)],
     evidence: [
       `record ${path}`,
@@ -150,6 +161,12 @@ function recordedHolder(
       ...seen.flatMap(({ evidence }) => evidence),
     ],
   };
+}
+
+/** The hold's own mode refuses, and QEMU's bytes and others that its processes have can refuse more. */
+function refusedByHold(mode: Mode, seen: readonly Holder[]): Pick<Holder, 'refuses'> {
+  const refused = new Set([...refusedByMode(mode), ...seen.flatMap(({ refuses }) => refuses ?? [])]);
+  return { refuses: modes.filter((asked) => refused.has(asked)) };
 }
 
 function nameOf({ kind, name, uuid }: Owner, program: string | undefined): Partial<Holder> {
