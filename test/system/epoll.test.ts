@@ -6,13 +6,8 @@ import { test } from 'node:test';
 import { Epoll, readable } from '../../src/system/epoll.js';
 import { calm, newEventFd, wake } from '../../src/system/event-fd.js';
 import { peerCredentials } from '../../src/system/peer-credentials.js';
-import {
-  acceptConnection,
-  connectUnix,
-  listenUnix,
-  receive,
-  transmit,
-} from '../../src/system/unix-socket.js';
+import { acceptConnection, listenUnix, receive, transmit } from '../../src/system/server-socket.js';
+import { connectUnixSocket } from '../../src/system/unix-socket.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'holdfast-epoll-'));
 process.on('exit', () => rmSync(folder, { recursive: true }));
