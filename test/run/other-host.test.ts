@@ -167,6 +167,16 @@ describe('held from another host', { skip: lacks('root', 'unshare', 'glusterfs')
     await letGo(running);
   });
 
+  test('who names it too, and says with 0 that it is in use', async () => {
+    const running = await holdOn(hostA, '--xml', xml);
+    const { status, stdout, stderr } = await call(hostB, ['who', '--json', paths[1]]);
+    assert.equal(status, 0, stderr);
+    for (const part of ['"guest":"web1"', '"host":"host-a"', 'held from another host']) {
+      assert.ok(stdout.replaceAll('": ', '":').includes(part), stdout);
+    }
+    await letGo(running);
+  });
+
   test('a killed holder is not named for the next one, whose lock leaves no record', async () => {
     const killed = await holdOn(hostA, '--disk', paths[0], '--name', 'the one that died');
     // nsenter's child is unshare, with which the host ends.
