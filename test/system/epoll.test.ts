@@ -6,8 +6,13 @@ import { test } from 'node:test';
 import { Epoll, readable } from '../../src/system/epoll.js';
 import { calm, newEventFd, wake } from '../../src/system/event-fd.js';
 import { peerCredentials } from '../../src/system/peer-credentials.js';
-import { acceptConnection, listenUnix, receive, transmit } from '../../src/system/server-socket.js';
-import { connectUnixSocket } from '../../src/system/unix-socket.js';
+import {
+  acceptConnection,
+  connectUnix,
+  listenUnix,
+  receive,
+  transmit,
+} from '../../src/system/unix-socket.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'holdfast-epoll-'));
 process.on('exit', () => rmSync(folder, { recursive: true }));
@@ -26,7 +31,7 @@ for (const [what, path] of [
   ['a path that is longer than an address', join(folder, 'l'.repeat(120))],
 ] as const) {
   test(`a connection over ${what}: who it is, what it sends, and its end`, () => {
-    if (path.length > 110) assert.throws(() => connectUnixSocket(path), { code: 'ENOENT' });
+    if (path.length > 110) assert.throws(() => connectUnix(path), { code: 'ENOENT' });
     const listening = listenUnix(path, 16);
     assert.throws(() => listenUnix(path, 16), { code: 'EADDRINUSE' });
     const epoll = new Epoll();
@@ -34,7 +39,7 @@ for (const [what, path] of [
     assert.deepEqual(ready(epoll, 0), []);
     assert.equal(acceptConnection(listening), undefined);
 
-    const client = connectUnixSocket(path);
+    const client = connectUnix(path);
     assert.deepEqual(ready(epoll, 1_000), [listening]);
     const server = acceptConnection(listening);
     assert.ok(server !== undefined);
@@ -66,7 +71,7 @@ for (const [what, path] of [
 test('a full queue does not block', () => {
   const path = join(folder, 'full');
   const listening = listenUnix(path, 1);
-  const client = connectUnixSocket(path);
+  const client = connectUnix(path);
   const server = acceptConnection(listening);
   assert.ok(server !== undefined);
   const chunk = Buffer.alloc(64 * 1024);

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { testLock, tryLock } from '../../src/system/ofd-lock.js';
 import { DescriptorMessages, descriptorsMax } from '../../src/system/pass-descriptors.js';
-import { messageSocketPair, setSendBuffer } from '../../src/system/server-socket.js';
+import { messageSocketPair, setSendBuffer } from '../../src/system/unix-socket.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'holdfast-pass-'));
 process.on('exit', () => rmSync(folder, { recursive: true }));

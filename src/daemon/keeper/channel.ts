@@ -5,7 +5,7 @@
  * this process ends at the next instruction. Nothing waits for the keeper to have read them.
  */
 import { DescriptorMessages } from '../../system/pass-descriptors.js';
-import { setSendBuffer } from '../../system/server-socket.js';
+import { setSendBuffer } from '../../system/unix-socket.js';
 import { keepKind, messageBytesMax, readKeepMessage, writeKeepMessage } from './keep-message.js';
 
 /** Something that outlived an earlier daemon. */

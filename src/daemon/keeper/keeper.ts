@@ -12,7 +12,7 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { closeSync } from 'node:fs';
 import { monotonicMs, pauseThread } from '../../system/clock.js';
 import { Epoll, readable } from '../../system/epoll.js';
-import { messageSocketPair } from '../../system/server-socket.js';
+import { messageSocketPair } from '../../system/unix-socket.js';
 import { KeeperEnd, KeptThings } from './kept-things.js';
 
 /** The threads of the daemon that keep things, and what each has. */

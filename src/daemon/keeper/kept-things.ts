@@ -1,7 +1,7 @@
 /** What the keeper has of one channel: descriptors and records by id. */
 import { closeSync } from 'node:fs';
 import { DescriptorMessages } from '../../system/pass-descriptors.js';
-import { setSendBuffer } from '../../system/server-socket.js';
+import { setSendBuffer } from '../../system/unix-socket.js';
 import { keepKind, messageBytesMax, readKeepMessage, writeKeepMessage } from './keep-message.js';
 
 export interface KeptThing {

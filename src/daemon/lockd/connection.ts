@@ -3,7 +3,7 @@ import { closeSync } from 'node:fs';
 import { lockFrameBytesMax } from '../../protocol/lock-protocol.js';
 import { FrameReader, type RpcFrame } from '../../protocol/rpc-frame.js';
 import type { PeerCredentials } from '../../system/peer-credentials.js';
-import { receive, transmit } from '../../system/server-socket.js';
+import { receive, transmit } from '../../system/unix-socket.js';
 import type { LockdOwner } from './lock-table.js';
 
 /** Answers are small and follow calls one by one: who lets so much pile up does not read. */

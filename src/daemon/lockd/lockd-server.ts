@@ -22,7 +22,7 @@ import { rpcType, type RpcFrame } from '../../protocol/rpc-frame.js';
 import { monotonicMs } from '../../system/clock.js';
 import { readable, writable, type Epoll } from '../../system/epoll.js';
 import { peerCredentials } from '../../system/peer-credentials.js';
-import { acceptConnection } from '../../system/server-socket.js';
+import { acceptConnection } from '../../system/unix-socket.js';
 import * as answers from './answers.js';
 import { Connection } from './connection.js';
 import { pathOf, type HeldLocks } from './held-locks.js';
