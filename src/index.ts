@@ -12,14 +12,8 @@ export { runInPlace } from './manager/run-in-place.js';
 export type { LookOptions, ResourceUse } from './manager/who.js';
 export { superviseCommand, type SuperviseOptions } from './manager/supervise.js';
 export { findCommand, requireFaithfulArguments } from './system/exec.js';
+export { isReaderGone } from './system/reader-gone.js';
 export { takeLaunchState, type LaunchState } from './system/launch-state.js';
-export {
-  examineHost,
-  type ExamineOptions,
-  type Finding,
-  type FindingId,
-  type FindingLevel,
-} from './doctor/examine-host.js';
 export {
   examineHost,
   type ExamineOptions,

@@ -86,12 +86,14 @@ const input: readonly OptionEntry[] = [
   },
 ];
 
+const driver: OptionEntry = {
+  name: 'driver',
+  value: 'LIST',
+  help: 'The drivers to lock with, in this order, joined by commas (default: fcntl).',
+};
+
 const locking: readonly OptionEntry[] = [
-  {
-    name: 'driver',
-    value: 'LIST',
-    help: 'The drivers to lock with, in this order, joined by commas (default: fcntl).',
-  },
+  driver,
   config,
   {
     name: 'allow-unlocked',
@@ -181,12 +183,46 @@ export const commands: readonly CommandEntry[] = [
     ],
   },
   {
+    name: 'who',
+    summary: 'Say who holds or uses a disk, whoever it is. Locks nothing.',
+    operands: '[PATH...]',
+    takes: 'paths',
+    about: [
+      'For each disk, and what is below it: which guest or program has it, through which lock or without',
+      'any, in which modes a run is refused because of that, and what to do. Finds what is mounted, swap, a',
+      'loop device or a part of LVM too. A PATH is an image, a block device or a directory; it need not be',
+      'readable. As root it sees more.',
+      'Ends with status 0 if anything is in use, 1 if all is free and nothing was out of sight, 77 if nobody',
+      'was found but not everything could be seen.',
+      'With --watch: on a terminal a view that is kept up to date until q (status 0) or Ctrl-C (130);',
+      'elsewhere one line for each event, until nobody reads them any longer (0) or a signal N (128+N).',
+    ],
+    options: [
+      ...input.filter(({ name }) => name !== 'name'),
+      driver,
+      config,
+      { name: 'watch', short: 'w', help: 'Go on looking, and show what changes.' },
+      { name: 'verbose', short: 'v', help: 'Show the identity and the raw locks as well.' },
+      { ...json, help: 'Print data instead of text; errors too. With --watch, one object a line.' },
+      help,
+    ],
+    examples: [
+      { line: 'holdfast who /var/lib/libvirt/images/web1.qcow2', says: 'Who has this image open?' },
+      { line: 'holdfast who --domain web1', says: 'Who has any of the disks of this guest?' },
+      { line: 'holdfast who --watch /dev/vg/web1', says: 'See who comes and goes.' },
+      {
+        line: 'holdfast who --json web1.qcow2 | jq -r ".[].holders[].pid"',
+        says: 'The processes, for a script.',
+      },
+    ],
+  },
+  {
     name: 'list',
     summary: 'List what you hold now, and which processes keep it.',
     takes: 'none',
     about: [
       'Shows the holds of this user on this host, also if that is root; each only while its lock is there.',
-      'Who else is in the way of a disk, holdfast plan says.',
+      'Who else is in the way of a disk, holdfast who says.',
     ],
     options: [config, json, help],
     examples: [{ line: 'holdfast list --json', says: 'The same as data.' }],

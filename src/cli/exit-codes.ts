@@ -1,7 +1,7 @@
 /** The exit statuses of the command, for the help; errors.ts says which error has which. */
 export const exitCodes: ReadonlyArray<readonly [status: string, meaning: string]> = [
-  ['0', 'Done; of `run`, the command ended with 0.'],
-  ['1', 'Of `doctor`: it found a problem or a warning.'],
+  ['0', 'Done; of `run`, the command ended with 0; of `who`, something is in use.'],
+  ['1', 'Of `doctor`: it found a problem or a warning. Of `who`: all is free, and nothing was out of sight.'],
   ['64', 'Wrong usage.'],
   ['65', 'Bad XML or data.'],
   ['66', 'No such disk, file or domain, or it cannot be read.'],
@@ -13,6 +13,6 @@ export const exitCodes: ReadonlyArray<readonly [status: string, meaning: string]
   ['78', 'Bad configuration.'],
   ['126', 'The command of `run` could not be started.'],
   ['127', 'There is no such command.'],
-  ['128+N', 'Signal N ended the command of `run --supervise`, or Holdfast as it waited (130: Ctrl-C).'],
+  ['128+N', 'Signal N ended the command of `run --supervise`, or Holdfast as it waited or watched (130: Ctrl-C).'],
   ['other', "The status of `run`'s command."],
 ];

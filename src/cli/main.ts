@@ -15,6 +15,7 @@ const usage = 64;
 const functions: Readonly<Record<string, () => Promise<CommandFunction>>> = {
   run: async () => (await import('./commands/run.js')).run,
   plan: async () => (await import('./commands/plan.js')).plan,
+  who: async () => (await import('./commands/who.js')).who,
   list: async () => (await import('./commands/list.js')).list,
   doctor: async () => (await import('./commands/doctor.js')).doctor,
   drivers: async () => (await import('./commands/drivers.js')).drivers,

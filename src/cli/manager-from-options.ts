@@ -23,16 +23,21 @@ function driverList(text: string): string[] {
   });
 }
 
-/** What to lock. Throws USAGE if that is nothing. */
-export function guestFrom(options: OptionValues, command: string | undefined): GuestParts {
+/** What to lock, or to look at. Throws USAGE if that is `nothing`. */
+export function guestFrom(
+  options: OptionValues,
+  command: string | undefined,
+  nothing = 'there is nothing to lock',
+  alsoGive = '',
+): GuestParts {
   const files = options.list('xml');
   const domains = options.list('domain');
   const connect = options.text('connect');
   const disks = options.list('disk');
   const leases = options.list('lease');
   if (files.length + domains.length + disks.length + leases.length === 0) {
-    throw new HoldfastError('USAGE', 'there is nothing to lock', {
-      remedy: 'Give --xml FILE, --domain NAME, --disk PATH or --lease LOCKSPACE:KEY.',
+    throw new HoldfastError('USAGE', nothing, {
+      remedy: `Give ${alsoGive}--xml FILE, --domain NAME, --disk PATH or --lease LOCKSPACE:KEY.`,
     });
   }
   const name = options.text('name') ?? command;

@@ -34,7 +34,7 @@ function headline(error: HoldfastError): string {
 
 /** `guest "web1" (qemu-system-x86_64, pid 5783) on this host since 13:18:51`, with what is known of it. */
 export function renderHolder(holder: Holder, now: Date = new Date()): string {
-  const { guest, name, program, pid, user, host, since } = holder;
+  const { guest, name, program, pid, user, host, container, since } = holder;
   const process = [
     pid === undefined ? undefined : `pid ${pid}`,
     user === undefined ? undefined : `user ${user}`,
@@ -47,7 +47,8 @@ export function renderHolder(holder: Holder, now: Date = new Date()): string {
   // Nothing but the way is known of a mount or of another host: then the way is the name.
   const known = guest ?? name ?? program ?? pid;
   const subject = known === undefined ? 'someone who cannot be seen from here' : who;
-  const where = host === undefined ? '' : ` on ${host}`;
+  const where =
+    (host === undefined ? '' : ` on ${host}`) + (container === undefined ? '' : ` in ${container}`);
   return `${subject}${where}${since === undefined ? '' : ` since ${renderSince(since, now)}`}`;
 }
 
@@ -71,7 +72,7 @@ function advice(error: HoldfastError, waitCommand: string | undefined): string {
 }
 
 /** `a`, `a, and b`, `a, b, and c`. */
-function enumeration(words: readonly string[]): string {
+export function enumeration(words: readonly string[]): string {
   if (words.length < 2) return words.join('');
   return `${words.slice(0, -1).join(', ')}, and ${words.at(-1)}`;
 }

@@ -10,8 +10,9 @@ const stderr = 2;
 /** Whoever left a descriptor non-blocking and full is asked again this often. */
 const retryMs = 5;
 
-export function writeOut(text: string): void {
-  writeAll(stdout, text);
+/** False: nobody reads it any longer. */
+export function writeOut(text: string): boolean {
+  return writeAll(stdout, text);
 }
 
 export function writeError(text: string): void {
@@ -22,7 +23,7 @@ export function writeError(text: string): void {
   }
 }
 
-function writeAll(fd: number, text: string): void {
+function writeAll(fd: number, text: string): boolean {
   let rest = Buffer.from(text);
   while (rest.length > 0) {
     try {
@@ -30,9 +31,10 @@ function writeAll(fd: number, text: string): void {
     } catch (error) {
       const code = (error as NodeJS.ErrnoException).code;
       // A reader that has seen enough (`| head`) is no error; Node ignores SIGPIPE.
-      if (code === 'EPIPE') return;
+      if (code === 'EPIPE') return false;
       if (code !== 'EAGAIN') throw error;
       Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, retryMs);
     }
   }
+  return true;
 }
