@@ -18,6 +18,9 @@ import { ids, only } from './recorded-host.js';
 
 const folder = commandFolder();
 const look = fileURLToPath(new URL('./look.ts', import.meta.url));
+/** By its place: in other name spaces the current folder is another one. */
+const node = [process.execPath, '--import', import.meta.resolve('tsx')] as const;
+const [program, ...options] = node;
 
 /** The ids of what is said of a path. */
 const about = (path: string, findings: readonly Finding[]): string[] =>
@@ -126,9 +129,10 @@ test('a real virtlockd that runs, and none', async (t) => {
     const { Host } = await import(${JSON.stringify(host)});
     const roots = { proc: '/proc', sys: '/sys', etc: ${JSON.stringify(etc)} };
     console.log(JSON.stringify(checkLibvirt(new Host(roots), [])));`;
-  const node = [process.execPath, '--import', 'tsx', '--input-type=module', '-e', script];
   const apart = ['-m', '-n', '-p', '--fork', '--kill-child', '--mount-proc', '--propagation', 'private'];
-  const { stdout, stderr } = spawnSync('unshare', [...apart, ...node], { encoding: 'utf8' });
+  const { stdout, stderr } = spawnSync('unshare', [...apart, ...node, '--input-type=module', '-e', script], {
+    encoding: 'utf8',
+  });
   assert.notEqual(stdout, '', stderr);
   assert.equal(only(JSON.parse(stdout) as Finding[], 'virtlockd-not-running').level, 'problem');
 });
@@ -139,7 +143,7 @@ test('an ordinary user is told what could not be seen', (t) => {
   const disk = rawDisk(join(folder, 'of-root.img'));
   chmodSync(disk, 0o644);
   const env = { ...process.env, LOOK_AS: 'nobody', HOLDFAST_RUNTIME_DIR: join(folder, 'nobody') };
-  const { stdout, stderr } = spawnSync(process.execPath, ['--import', 'tsx', look, disk], {
+  const { stdout, stderr } = spawnSync(program, [...options, look, disk], {
     encoding: 'utf8',
     env,
   });
@@ -158,10 +162,13 @@ test('another pid namespace, an overlay', (t) => {
   for (const path of [lower, merged, work]) mkdirSync(path ?? '');
   const mount = `mount -t tmpfs none ${work} && mkdir ${work}/u ${work}/w && mount -t overlay none -o lowerdir=${lower},upperdir=${work}/u,workdir=${work}/w ${merged} && exec "$@"`;
   const apart = ['-m', '-p', '--fork', '--kill-child', '--mount-proc', '--propagation', 'private'];
-  const node = [process.execPath, '--import', 'tsx', look, merged ?? ''];
-  const { stdout, stderr } = spawnSync('unshare', [...apart, 'sh', '-c', mount, 'sh', ...node], {
-    encoding: 'utf8',
-  });
+  const { stdout, stderr } = spawnSync(
+    'unshare',
+    [...apart, 'sh', '-c', mount, 'sh', ...node, look, merged ?? ''],
+    {
+      encoding: 'utf8',
+    },
+  );
   assert.notEqual(stdout, '', stderr);
   const found = JSON.parse(stdout) as Finding[];
   assert.ok(ids(found).includes('host-not-seen'));
@@ -179,7 +186,7 @@ describe('GlusterFS mounted twice', { skip: lacks('root', 'unshare', 'glusterfs'
     const paths = gluster.mounts.map((mount) => join(mount, 'disk.img'));
     const [one = '', two = ''] = paths;
     await gluster.start('truncate', ['-s', '1M', one]).ended;
-    const ended = await gluster.start(process.execPath, ['--import', 'tsx', look, one, two]).ended;
+    const ended = await gluster.start(program, [...options, look, one, two]).ended;
     assert.notEqual(ended.stdout, '', ended.stderr);
     const found = JSON.parse(ended.stdout) as Finding[];
     const said = about(one, found);
@@ -209,7 +216,7 @@ describe('GlusterFS mounted twice', { skip: lacks('root', 'unshare', 'glusterfs'
       try {
         qemu.child.stdin?.write('{"execute":"qmp_capabilities"}{"execute":"query-status"}');
         await qemu.says('"prelaunch"');
-        const ended = await gluster.start(process.execPath, ['--import', 'tsx', look]).ended;
+        const ended = await gluster.start(program, [...options, look]).ended;
         return about(disk, JSON.parse(ended.stdout) as Finding[]);
       } finally {
         await end(qemu);
