@@ -22,7 +22,7 @@ import { kernelHolders } from './kernel-holder.js';
 import { coveredBy } from './lock-cover.js';
 import { processHolder } from './process-holder.js';
 import { isWriting, processUses } from './process-use.js';
-import type { ProcessUse, ResourceFile, ResourceMap } from './process-use.js';
+import type { ProcessUse, ResourceFile } from './process-use.js';
 import { isOfQemu } from './qemu-command-line.js';
 import { deviceOfResource, inodeOfResource, resourceTargets } from './resource-targets.js';
 import type { ResourceTarget } from './resource-targets.js';
@@ -30,6 +30,7 @@ import { unaccountedHolders, unaccountedLocks } from './unaccounted-locks.js';
 import { isUnlocked } from './unlocked-writer.js';
 import { lendVirtlockd } from './virtlockd-guest.js';
 import { findHiddenWriters, isWritten } from './written-file.js';
+import type { HiddenWriters } from './written-file.js';
 
 export { describeProcess } from './describe-process.js';
 export { findUnlockedUse } from './find-unlocked-use.js';
@@ -71,11 +72,12 @@ export async function findHolders(resource: Resource, options: FindOptions = {})
   const before = inode === undefined ? undefined : readLocksOf(inode);
   const scan = await findOpenFiles(targets);
   const kernel = await kernelHolders(resource, tables);
-  const { maps, unseen: nobody } = await findMaps(resource, targets, scan.files, kernel, tables, options);
-  const locks = scan.files.flatMap((file) => file.locks);
+  const found = await findMaps(resource, targets, scan.files, kernel, tables, options);
+  const { files, maps, unseen: nobody } = found;
+  const locks = files.flatMap((file) => file.locks);
   const hidden = inode === undefined ? [] : unaccountedLocks(inode, before, locks, tables);
   const holders = [
-    ...describeUses(processUses(scan.files, maps, options.everyone), resource, tables, options),
+    ...describeUses(processUses(files, maps, options.everyone), resource, tables, options),
     ...unaccountedHolders(hidden ?? []),
     ...nobody,
   ];
@@ -104,14 +106,13 @@ async function findMaps(
   kernel: readonly Holder[],
   tables: KernelTables,
   { everyone = false }: FindOptions,
-): Promise<{ readonly maps: readonly ResourceMap[]; readonly unseen: readonly Holder[] }> {
+): Promise<HiddenWriters> {
   const explained = files.some(isWriting) || kernel.some(({ refuses }) => refuses?.length !== 0);
-  if (!explained && isWritten(resource) === true) {
-    const found = await findHiddenWriters(resource, targets, files, tables);
-    if (!everyone) return found;
-    return { maps: (await findMappings(targets)).mappings, unseen: found.unseen };
-  }
-  return { maps: everyone ? (await findMappings(targets)).mappings : [], unseen: [] };
+  const found =
+    !explained && isWritten(resource) === true
+      ? await findHiddenWriters(resource, targets, files, tables)
+      : { files, maps: [], unseen: [] };
+  return everyone ? { ...found, maps: (await findMappings(targets)).mappings } : found;
 }
 
 function describeUses(

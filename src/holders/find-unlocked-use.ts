@@ -72,8 +72,8 @@ async function unlockedUses(
   tables: KernelTables,
   ignored: ReadonlySet<number>,
 ): Promise<Holder[]> {
-  const writers = (maps: readonly ResourceMap[]): Holder[] => {
-    const uses = processUses(files, maps);
+  const writers = (open: readonly ResourceFile[], maps: readonly ResourceMap[]): Holder[] => {
+    const uses = processUses(open, maps);
     return uses
       .filter(
         (use) => use.writes && !ignored.has(use.pid) && isUnlocked(use, uses, resource, tables) === true,
@@ -83,8 +83,8 @@ async function unlockedUses(
       );
   };
   const kernel = (await kernelHolders(resource, tables)).filter(({ refuses }) => refuses?.length !== 0);
-  const holders = [...writers([]), ...kernel];
+  const holders = [...writers(files, []), ...kernel];
   if (holders.length > 0 || written !== true || processUses(files).some((use) => use.writes)) return holders;
-  const { maps, unseen } = await findHiddenWriters(resource, targets, files, tables);
-  return [...writers(maps), ...unseen];
+  const hidden = await findHiddenWriters(resource, targets, files, tables);
+  return [...writers(hidden.files, hidden.maps), ...hidden.unseen];
 }

@@ -5,10 +5,11 @@ import { inodeOf, sameInode } from '../system/inode.js';
 import type { KernelTables } from '../system/kernel-uses.js';
 import { readLocksOf } from '../system/lock-lines.js';
 import { findMappings } from '../system/memory-maps.js';
-import type { Mapping } from '../system/memory-maps.js';
+import { findOpenFiles } from '../system/open-files.js';
 import type { Holder, Resource } from '../vocabulary.js';
 import { isWatched } from './lock-meaning.js';
-import type { ResourceFile } from './process-use.js';
+import { isWriting } from './process-use.js';
+import type { ResourceFile, ResourceMap } from './process-use.js';
 import { refusedWithoutLock } from './refused-modes.js';
 import { inodeOfResource } from './resource-targets.js';
 import type { ResourceTarget } from './resource-targets.js';
@@ -35,6 +36,14 @@ export function isWritten({ storage, scope, unknownFileSystem, path, inode }: Re
   }
 }
 
+export interface HiddenWriters {
+  /** The descriptors as they are now: whoever opened it since the first look is among them. */
+  readonly files: readonly ResourceFile[];
+  readonly maps: readonly ResourceMap[];
+  /** A writer that cannot be seen from here. */
+  readonly unseen: readonly Holder[];
+}
+
 /**
  * Who writes a file that the kernel says is written though no descriptor shows it: those who have it mapped, or someone
  * who cannot be seen. Reads the maps of all processes, which is why it is asked only then.
@@ -44,10 +53,14 @@ export async function findHiddenWriters(
   targets: readonly ResourceTarget[],
   files: readonly ResourceFile[],
   tables: KernelTables,
-): Promise<{ readonly maps: readonly Mapping<ResourceTarget>[]; readonly unseen: readonly Holder[] }> {
+): Promise<HiddenWriters> {
   const { mappings } = await findMappings(targets.filter(({ relation }) => relation === 'self'));
   const maps = mappings.filter(({ writes }) => writes);
-  return { maps, unseen: maps.length > 0 || isExplained(resource, files, tables) ? [] : [unseenWriter] };
+  if (maps.length > 0 || isExplained(resource, files, tables)) return { files, maps, unseen: [] };
+  // It may have been opened between the look and the kernel's word.
+  const { files: again } = await findOpenFiles(targets);
+  const unseen = again.some(isWriting) || isExplained(resource, again, tables) ? [] : [unseenWriter];
+  return { files: again, maps, unseen };
 }
 
 /**
