@@ -51,7 +51,7 @@ export async function runChecks(
 }
 
 /** One check that cannot be made says nothing about the others. */
-async function runCheck(
+export async function runCheck(
   name: string,
   check: Check,
   host: Host,

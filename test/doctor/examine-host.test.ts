@@ -8,6 +8,7 @@ import { fileURLToPath } from 'node:url';
 import { checkLibvirt } from '../../src/doctor/check-libvirt.js';
 import { examineHost, type Finding } from '../../src/doctor/examine-host.js';
 import { Host } from '../../src/doctor/host.js';
+import { runCheck } from '../../src/doctor/run-checks.js';
 import { commandFolder } from '../beds/command.js';
 import { startGlusterFs, type GlusterFs } from '../beds/glusterfs.js';
 import { end, rawDisk, startQemu } from '../beds/qemu.js';
@@ -156,6 +157,26 @@ test('an ordinary user is told what could not be seen', (t) => {
   assert.equal(only(said, 'not-writable').level, 'note');
 });
 
+test("an ordinary user sees of root's guests what their command lines say", async (t) => {
+  if (!needs(t, 'root', 'qemu')) return;
+  const disk = rawDisk(join(folder, 'of-root-guest.img'));
+  const qemu = await startQemu('doctor-root', { path: `${disk},file.locking=off`, format: 'raw' });
+  try {
+    const env = { ...process.env, LOOK_AS: 'nobody', HOLDFAST_RUNTIME_DIR: join(folder, 'nobody') };
+    const { stdout } = spawnSync(program, [...options, look], { encoding: 'utf8', env });
+    const found = JSON.parse(stdout) as Finding[];
+    assert.deepEqual(about(disk, found), ['guest-locking-off']);
+    assert.match(only(found, 'guests-unseen').evidence.join(), new RegExp(`pid ${qemu.pid}\\b`));
+  } finally {
+    await end(qemu);
+  }
+});
+
+test('a check that cannot be made says so, and says nothing of the others', async () => {
+  const [found] = await runCheck('moon', () => Promise.reject(new Error('no moon')), new Host(), []);
+  assert.deepEqual([found?.id, found?.subject, found?.evidence], ['check-failed', 'moon', ['no moon']]);
+});
+
 test('another pid namespace, an overlay', (t) => {
   if (!needs(t, 'root', 'unshare')) return;
   const [lower, merged, work] = ['lower', 'merged', 'work'].map((name) => join(folder, name));
@@ -224,5 +245,14 @@ describe('GlusterFS mounted twice', { skip: lacks('root', 'unshare', 'glusterfs'
     };
     assert.deepEqual(await guest('locked', ''), []);
     assert.deepEqual(await guest('unlocked', ',file.locking=off'), ['guest-without-lock']);
+  });
+
+  test('with one mount alone nothing can be said of other hosts', async () => {
+    const disk = join(gluster.mounts[0], 'alone.img');
+    await gluster.start('truncate', ['-s', '1M', disk]).ended;
+    assert.equal((await gluster.start('umount', [gluster.mounts[1]]).ended).status, 0);
+    const ended = await gluster.start(program, [...options, look, disk]).ended;
+    const said = about(disk, JSON.parse(ended.stdout) as Finding[]);
+    assert.ok(said.includes('other-hosts-untried') && said.includes('locks-work'), said.join(', '));
   });
 });
