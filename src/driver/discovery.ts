@@ -17,6 +17,7 @@ const builtIn: Readonly<Record<string, () => Promise<{ default: DriverFactory }>
   nop: () => import('../drivers/nop/nop.js'),
   memory: () => import('../drivers/memory/memory.js'),
   fcntl: () => import('../drivers/fcntl/fcntl.js'),
+  virtlockd: () => import('../drivers/virtlockd/virtlockd.js'),
 };
 
 export const builtInDrivers: readonly string[] = Object.keys(builtIn);
