@@ -1,0 +1,111 @@
+/** The main thread's side of the thread that serves libvirt's lock protocol. */
+import { EventEmitter, once } from 'node:events';
+import { closeSync } from 'node:fs';
+import { Worker } from 'node:worker_threads';
+import { newEventFd, wake } from '../../system/event-fd.js';
+import { counters, newCounters, type LockdCounter } from './counters.js';
+import type { Lock } from './lock-table.js';
+import type { LockdEvent } from './lockd-server.js';
+import type { LockdNews, LockdOrder, LockdWorkerData } from './lockd-worker.js';
+
+export interface LockdThreadOptions {
+  /** The program of the thread. */
+  readonly program: URL;
+  readonly listening: number;
+  readonly channel: number;
+  readonly journalPath: string;
+  /** Who has a file that somebody outside has locked, in words; undefined: nobody knows. */
+  readonly explain: (path: string) => Promise<string | undefined>;
+}
+
+export interface LockdStart {
+  readonly adopted: number;
+  readonly takenAgain: number;
+  /** Records of what was held before and somebody else has now. */
+  readonly lost: readonly string[];
+}
+
+/** Emits `event` with a `LockdEvent`, and `error` when the thread has failed. */
+export class LockdThread extends EventEmitter<{ event: [LockdEvent]; error: [Error] }> {
+  readonly #worker: Worker;
+  readonly #wakeFd = newEventFd();
+  readonly #counters = newCounters();
+  readonly #explain: LockdThreadOptions['explain'];
+  readonly #lists = new Map<number, (locks: readonly Lock[]) => void>();
+  #lastToken = 0;
+  #started: (start: LockdStart) => void = () => undefined;
+  /** What it found when it started. */
+  readonly started: Promise<LockdStart>;
+
+  constructor({ program, explain, ...given }: LockdThreadOptions) {
+    super();
+    this.#explain = explain;
+    this.started = new Promise((resolve) => (this.#started = resolve));
+    const data: LockdWorkerData = {
+      ...given,
+      wakeFd: this.#wakeFd,
+      uid: process.geteuid?.() ?? 0,
+      counters: this.#counters,
+    };
+    this.#worker = new Worker(program, { workerData: data, trackUnmanagedFds: false });
+    this.#worker.on('message', (news: LockdNews) => this.#hear(news));
+    this.#worker.on('error', (error) => this.emit('error', error as Error));
+  }
+
+  /** What it has counted since it started, and how much it has now. */
+  counts(): Readonly<Record<LockdCounter, number>> {
+    const count = new Int32Array(this.#counters);
+    return Object.fromEntries(counters.map((name, index) => [name, count[index] ?? 0])) as Record<
+      LockdCounter,
+      number
+    >;
+  }
+
+  /** Everything that is held through the protocol. */
+  locks(): Promise<readonly Lock[]> {
+    const token = ++this.#lastToken;
+    return new Promise((resolve) => {
+      this.#lists.set(token, resolve);
+      this.#order({ order: 'list', token });
+    });
+  }
+
+  /** Whether what goes well is reported as well; costs each call some microseconds. */
+  reportEverything(on: boolean): void {
+    this.#order({ order: 'report everything', on });
+  }
+
+  /** Ends the thread; connections close, and what is held stays with the keeper. */
+  async stop(): Promise<void> {
+    const gone = once(this.#worker, 'exit');
+    this.#order({ order: 'stop' });
+    await gone;
+    closeSync(this.#wakeFd);
+  }
+
+  #order(order: LockdOrder): void {
+    this.#worker.postMessage(order);
+    wake(this.#wakeFd);
+  }
+
+  #hear(news: LockdNews): void {
+    switch (news.news) {
+      case 'ready':
+        return this.#started(news);
+      case 'event':
+        this.emit('event', news.event);
+        return;
+      case 'locks':
+        this.#lists.get(news.token)?.(news.locks);
+        this.#lists.delete(news.token);
+        return;
+      case 'explain':
+        void this.#explained(news.token, news.path);
+    }
+  }
+
+  async #explained(token: number, path: string): Promise<void> {
+    const by = await this.#explain(path).catch(() => undefined);
+    this.#order({ order: 'explained', token, ...(by === undefined ? {} : { by }) });
+  }
+}
