@@ -72,7 +72,10 @@ function isOn(value: string | undefined): boolean {
   return value === 'on' || value === 'true' || value === 'yes';
 }
 
-/** The value of an option at whatever depth of layers it stands: `locking`, `file.locking`, `file.file.locking`. */
+/**
+ * The value of an option at whatever depth of layers it stands: `locking`, `file.locking`, `file.file.locking`. What is
+ * below an image (`backing.file.locking`) is another one, and only read.
+ */
 function valueAt(options: Options, name: string): string | undefined {
   return [...options].find(([key]) => key.replace(/^(?:file\.)+/, '') === name)?.[1];
 }
@@ -96,8 +99,6 @@ function flatten(value: unknown, prefix = '', depth = 0): Map<string, string> {
   const found = new Map<string, string>();
   if (typeof value !== 'object' || value === null || Array.isArray(value) || depth > depthMax) return found;
   for (const [key, inner] of Object.entries(value)) {
-    // What is below an image is its own layer, read only, and has options of its own.
-    if (key === 'backing') continue;
     if (typeof inner === 'object') {
       for (const [path, text] of flatten(inner, `${prefix}${key}.`, depth + 1)) found.set(path, text);
     } else {
