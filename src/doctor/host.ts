@@ -1,7 +1,7 @@
 /** What the checks have in common: where to look, and what was read once for all of them. */
 import type { LibvirtConfiguration } from './libvirt-configuration.js';
 import { readLibvirtConfigurations } from './libvirt-configuration.js';
-import { listProcessIds } from '../system/kernel-settings.js';
+import { processesNaming } from '../system/command-lines.js';
 import { mountOf, readMounts, type Mount, type MountTable } from '../system/mounts.js';
 import { readProcess, type ProcessInfo } from '../system/process.js';
 import { runtimeDirectory } from '../system/runtime-directory.js';
@@ -27,6 +27,9 @@ export interface Disk {
 
 /** What one check does; none changes anything, but for a file of its own that it removes. */
 export type Check = (host: Host, disks: readonly Disk[]) => readonly Finding[] | Promise<readonly Finding[]>;
+
+/** What stands somewhere in the command lines of these programs. */
+const programs: readonly string[] = ['qemu', 'kvm', 'virtlockd', 'libvirtd', 'virtqemud'];
 
 /** Reads each thing at most once, when it is first asked for. */
 export class Host {
@@ -70,13 +73,12 @@ export class Host {
     return seen.storage === 'block' ? undefined : mountOf(this.mounts, seen.realPath, seen.inode.dev);
   }
 
-  /** Every process that can be seen, but for kernel threads. */
+  /** The processes of QEMU and libvirt. Of all others, and there may be thousands, no more than the arguments is read. */
   get processes(): readonly ProcessInfo[] {
     const { proc } = this.roots;
-    return (this.#processes ??= listProcessIds(proc)
-      .map((pid) => readProcess(pid, { root: proc }))
-      .filter((one) => one !== undefined && !one.kernelThread)
-      .map((one) => one as ProcessInfo));
+    return (this.#processes ??= processesNaming(programs, proc)
+      .pids.map((pid) => readProcess(pid, { root: proc }))
+      .filter((one) => one !== undefined));
   }
 
   /** The system's libvirt, and the user's own. */

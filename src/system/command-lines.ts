@@ -12,11 +12,13 @@ export interface NamingProcesses {
   readonly hidden: boolean;
 }
 
-/** Some 10 us a process. Does not throw. */
-export function processesNaming(text: string, root = '/proc'): NamingProcesses {
+/** @param text one text, or several of which any will do. Some 10 us a process. Does not throw. */
+export function processesNaming(text: string | readonly string[], root = '/proc'): NamingProcesses {
+  const texts = typeof text === 'string' ? [text] : text;
+  const names = (line: Buffer | undefined): boolean => texts.some((one) => line?.includes(one) === true);
   const pids = listPids(root);
   return {
-    pids: pids.filter((pid) => readProcBytes(`${root}/${pid}/cmdline`, commandLineBytesMax)?.includes(text)),
+    pids: pids.filter((pid) => names(readProcBytes(`${root}/${pid}/cmdline`, commandLineBytesMax))),
     // Process 1 of a pid namespace is always there.
     hidden: !pids.includes(1),
   };

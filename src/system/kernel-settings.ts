@@ -1,8 +1,7 @@
 /** What the kernel says of itself: its version, its settings, the sockets that somebody listens on. */
-import { readdirSync, statSync } from 'node:fs';
+import { statSync } from 'node:fs';
 import type { Inode } from '../vocabulary.js';
 import { inodeOf } from './inode.js';
-import { parsePids } from './process.js';
 import { readProcText } from './proc-file.js';
 
 const settingBytesMax = 4096;
@@ -30,15 +29,6 @@ export function parseListeningSockets(text: string): string[] {
     const found = /^[0-9a-f]+: [0-9A-Fa-f]{8} [0-9A-Fa-f]{8} 00010000 \S+ \S+ +\d+ (\/.*)$/.exec(line);
     return found?.[1] ?? [];
   });
-}
-
-/** The pids that /proc shows; none if it cannot be read. */
-export function listProcessIds(proc = '/proc'): number[] {
-  try {
-    return parsePids(readdirSync(proc));
-  } catch {
-    return [];
-  }
 }
 
 /** What a path leads to for another process, which may have another root or mount namespace; undefined: not to be seen. */
