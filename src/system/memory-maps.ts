@@ -17,6 +17,7 @@ import { maybeSameDevice } from './lock-lines.js';
 import { nameText } from './name-text.js';
 import type { FileTarget } from './open-files.js';
 import { listPids } from './process.js';
+import { sharedWalk } from './shared-walk.js';
 
 export interface Mapping<Target> {
   readonly target: Target;
@@ -53,19 +54,38 @@ const tableBytes = 256 * 1024;
 /** How long one turn of the event loop is used. */
 const sliceMs = 8;
 
-/** Every process with a map of one of the targets. What vanishes meanwhile, or is not of the form, is passed over. */
+/**
+ * Every process with a map of one of the targets. What vanishes meanwhile, or is not of the form, is passed over.
+ * Calls in the same turn of the event loop share one walk, unless they name processes.
+ */
 export async function findMappings<Target extends FileTarget>(
   targets: readonly Target[],
-  options: FindMappingsOptions = {},
+  { root = '/proc', pids }: FindMappingsOptions = {},
 ): Promise<Mappings<Target>> {
-  const root = options.root ?? '/proc';
+  const found = await (pids === undefined ? walkOnce(root, targets) : readMaps(root, targets, pids));
+  const own = new Set<FileTarget>(targets);
+  return {
+    ...found,
+    mappings: found.mappings.filter((one): one is Mapping<Target> => own.has(one.target)),
+  };
+}
+
+const walkOnce = sharedWalk((root, targets: readonly FileTarget[]) =>
+  readMaps(root, targets, listPids(root)),
+);
+
+async function readMaps(
+  root: string,
+  targets: readonly FileTarget[],
+  pids: readonly number[],
+): Promise<Mappings<FileTarget>> {
   const needles = needlesOf(targets);
-  const mappings: Mapping<Target>[] = [];
+  const mappings: Mapping<FileTarget>[] = [];
   const denied: number[] = [];
   if (needles.length === 0) return { mappings, denied };
   const table = { bytes: Buffer.allocUnsafe(tableBytes) };
   let sliceStart = monotonicMs();
-  for (const pid of options.pids ?? listPids(root)) {
+  for (const pid of pids) {
     const bytes = readTable(`${root}/${pid}/maps`, table);
     if (bytes === 'denied') denied.push(pid);
     else mappings.push(...mappingsIn(bytes, needles, targets, `${root}/${pid}`, pid));
@@ -107,14 +127,14 @@ function readTable(path: string, table: { bytes: Buffer }): Buffer | 'denied' {
   }
 }
 
-function mappingsIn<Target extends FileTarget>(
+function mappingsIn(
   bytes: Buffer,
   needles: readonly Buffer[],
-  targets: readonly Target[],
+  targets: readonly FileTarget[],
   folder: string,
   pid: number,
-): Mapping<Target>[] {
-  const found = new Map<Target, Mapping<Target>>();
+): Mapping<FileTarget>[] {
+  const found = new Map<FileTarget, Mapping<FileTarget>>();
   const lines = new Set(needles.flatMap((needle) => linesWith(bytes, needle)));
   for (const start of [...lines].toSorted((a, b) => a - b)) {
     const line = parseMapLine(bytes.subarray(start, endOfLine(bytes, start)));

@@ -18,6 +18,7 @@ import type { LockLine } from './lock-lines.js';
 import { nameText } from './name-text.js';
 import { listPids } from './process.js';
 import { readProcText } from './proc-file.js';
+import { sharedWalk } from './shared-walk.js';
 import { monotonicMs } from './clock.js';
 
 /** What to look for: an inode, or any device node of a block device (`major:minor`). */
@@ -71,36 +72,15 @@ export async function findOpenFiles<Target extends FileTarget>(
   targets: readonly Target[],
   options: { readonly root?: string } = {},
 ): Promise<OpenFiles<Target>> {
-  const root = options.root ?? '/proc';
-  const walk = nextWalks.get(root) ?? planWalk(root);
-  for (const target of targets) walk.targets.add(target);
-  const found = await walk.result;
+  const found = await walkOnce(options.root ?? '/proc', targets);
   const own = new Set<FileTarget>(targets);
   return { ...found, files: found.files.filter((file): file is OpenFile<Target> => own.has(file.target)) };
 }
 
-interface Walk {
-  readonly targets: Set<FileTarget>;
-  readonly result: Promise<OpenFiles<FileTarget>>;
-}
+const walkOnce = sharedWalk(walkProcesses);
 
-/** Walks that have not begun, by root. */
-const nextWalks = new Map<string, Walk>();
-
-function planWalk(root: string): Walk {
-  const targets = new Set<FileTarget>();
-  const begin = async (): Promise<OpenFiles<FileTarget>> => {
-    await new Promise(setImmediate);
-    // Whoever asks from now on may ask for what was passed over already.
-    nextWalks.delete(root);
-    return walkProcesses(root, indexTargets([...targets]));
-  };
-  const walk = { targets, result: begin() };
-  nextWalks.set(root, walk);
-  return walk;
-}
-
-async function walkProcesses(root: string, wanted: WantedTargets): Promise<OpenFiles<FileTarget>> {
+async function walkProcesses(root: string, targets: readonly FileTarget[]): Promise<OpenFiles<FileTarget>> {
+  const wanted = indexTargets(targets);
   const files: OpenFile<FileTarget>[] = [];
   const denied: number[] = [];
   const pids = listPids(root);
