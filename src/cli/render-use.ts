@@ -21,9 +21,10 @@ export function renderUse(
   let text = `${style.bold(printable(nameOf(use)))}: ${stateOf(use, style)}\n`;
   if (verbose) text += line('identity', use.resource.identity);
   for (const holder of use.holders) {
-    const { through, refuses, remedy, evidence } = holder;
+    const { through, does = [], refuses, remedy, evidence } = holder;
     text += line(refuses?.length === 0 ? 'used by' : 'held by', renderHolder(holder, now));
     if (through.length > 0) text += line('through', enumeration(through));
+    if (does.length > 0) text += line('does', enumeration(does));
     if (refuses !== undefined) text += line('refuses', refusedModes(refuses));
     if (remedy !== undefined) text += line('try', remedy);
     if (verbose) for (const one of evidence) text += line('evidence', one);

@@ -185,7 +185,7 @@ async function useOf(
     state: holders.length > 0 ? 'in use' : unseen === undefined ? 'free' : 'not fully seen',
     holders,
     ...(unseen === undefined ? {} : { unseen }),
-    notes,
+    notes: [...notes, ...(look.standsOn ?? [])],
   };
 }
 

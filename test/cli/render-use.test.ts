@@ -24,6 +24,7 @@ const web1: Holder = {
   since,
   refuses: ['exclusive', 'shared', 'read', 'part'],
   through: ['virtlockd', "QEMU's own image lock"],
+  does: ['reads', 'writes', 'forbids other writers'],
   evidence: ['/proc/5783/fdinfo/9 lock: OFDLCK ADVISORY READ -1 fe:00:7 100 100'],
   remedy: 'virsh shutdown web1, or wait for it',
 };
@@ -52,6 +53,7 @@ test('holders one after another, each with what it refuses and what to do', () =
     `/a.qcow2: in use
   held by   guest "web1" (qemu-system-x86_64, pid 5783) on this host since 13:18:51
   through   virtlockd, and QEMU's own image lock
+  does      reads, writes, and forbids other writers
   refuses   exclusive, shared, read
   try       virsh shutdown web1, or wait for it
   used by   dd (pid 9, user joe) on this host in docker container 3f2a91c0d4e5
