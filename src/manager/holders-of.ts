@@ -33,12 +33,15 @@ export async function lookForHolders(
   const { ignorePids = [], ...all } = options;
   // Only who is refused, or asks, needs these: a start that succeeds does not load them.
   const { overlayWords } = await import('./overlays.js');
-  const look = await findHolders(resource, { readersUse: overlayWords, ...all });
-  const { holders: seen, unseen, sawThisHost } = look;
   const about = records.filter(({ record }) =>
     record.requests.some((request) => request.resource.identity === resource.identity),
   );
-  const keepers = await recordKeepers(about);
+  // Asked at once, both look with one walk over /proc (system/open-files.ts).
+  const [look, keepers] = await Promise.all([
+    findHolders(resource, { readersUse: overlayWords, ...all }),
+    recordKeepers(about),
+  ]);
+  const { holders: seen, unseen, sawThisHost } = look;
   const explained = new Set<Holder>();
   const counts = (pid: number | undefined): boolean => pid === undefined || !ignorePids.includes(pid);
   const recorded = about.flatMap((live) => {
