@@ -115,12 +115,9 @@ export async function lookAt(
 ): Promise<readonly ResourceUse[]> {
   const drivers = await startedDrivers(lookout.chain);
   const records = await recordsOf(lookout);
-  const uses: ResourceUse[] = [];
-  for (const subject of subjects) {
-    const use = await useOf(subject, drivers, records);
-    if (subject.role !== 'ancestor' || use.state === 'in use') uses.push(use);
-  }
-  return uses;
+  // At once, so that they share what looks through all processes (system/open-files.ts).
+  const uses = await Promise.all(subjects.map((subject) => useOf(subject, drivers, records)));
+  return uses.filter(({ role, state }) => role !== 'ancestor' || state === 'in use');
 }
 
 interface Seen<Result> {
