@@ -7,6 +7,7 @@ import { acquireFigures } from './acquire.js';
 import { table, type Figure } from './measure.js';
 import { planFigures } from './plan.js';
 import { startFigures } from './start.js';
+import { whoFigures } from './who.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'holdfast-bench-'));
 // Records stand in /run, which is tmpfs on nearly every host; /dev/shm is one everywhere.
@@ -19,6 +20,7 @@ const sections: Record<string, () => Promise<Figure[]>> = {
   start: () => startFigures(folder),
   acquire: async () => acquireFigures(join(runtime, 'holds'), (await import(built)) as typeof Library),
   plan: () => planFigures(folder),
+  who: async () => whoFigures(folder, (await import(built)) as typeof Library),
 };
 
 const chosen = process.argv.slice(2);
