@@ -1,5 +1,5 @@
 /** What stands at a path, without opening it: a named pipe would block, a device could wake. */
-import { accessSync, constants, realpathSync, statSync, type BigIntStats } from 'node:fs';
+import { accessSync, constants, existsSync, realpathSync, statSync, type BigIntStats } from 'node:fs';
 import { printable as printableText } from '../printable.js';
 import { HoldfastError, causeText, type ErrorDetails } from '../errors.js';
 import type { ErrorCode, Inode } from '../vocabulary.js';
@@ -25,6 +25,15 @@ function storageOf(stats: BigIntStats): Seen['storage'] | undefined {
   if (stats.isFile()) return 'file';
   if (stats.isBlockDevice()) return 'block';
   return stats.isDirectory() ? 'directory' : undefined;
+}
+
+/**
+ * The path without symlinks. Node can neither say nor use a name that is not UTF-8: where one is on the way, the path
+ * as it is, which leads to the same place.
+ */
+function realPathOf(path: string): string {
+  const real = realpathSync.native(path);
+  return real.includes('\uFFFD') && !existsSync(real) ? path : real;
 }
 
 /** What an errno means for somebody who wrote this path. A NUL in a path is Node's ERR_INVALID_ARG_VALUE. */
@@ -53,7 +62,7 @@ export function lookAtPath(
   let realPath: string;
   let stats: BigIntStats;
   try {
-    realPath = realpathSync.native(path);
+    realPath = realPathOf(path);
     stats = statSync(realPath, { bigint: true });
   } catch (error) {
     const code = codeOf(error);
@@ -87,7 +96,7 @@ export function characterDevice(path: string): string | undefined {
 /** Like `lookAtPath` for what nobody named, such as the disk around a partition: not there is no error. */
 export function glanceAtPath(path: string): Seen | undefined {
   try {
-    const realPath = realpathSync.native(path);
+    const realPath = realPathOf(path);
     const stats = statSync(realPath, { bigint: true });
     const storage = storageOf(stats);
     if (storage === undefined) return undefined;
