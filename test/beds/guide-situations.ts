@@ -1,13 +1,23 @@
 /** The situations that docs/guides/ speaks of: a folder with images, and somebody real who uses one of them. */
-import { execFileSync } from 'node:child_process';
-import { copyFileSync, mkdirSync, mkdtempSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { execFileSync, spawnSync } from 'node:child_process';
+import {
+  chmodSync,
+  copyFileSync,
+  cpSync,
+  mkdirSync,
+  mkdtempSync,
+  symlinkSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import type { Part } from '../needs.js';
 import { holdfast, start, type Running } from './command.js';
 import { shownFiles } from './console-block.js';
 import { guestfishCommand, guestfishEnvironment, startGuestfish } from './guestfish.js';
 import { startLibvirtHost } from './libvirt-host.js';
-import { domainXml, end, startQemu, type QemuDrive } from './qemu.js';
+import { domainXml, end, qcow2Disk, startQemu, type QemuDrive } from './qemu.js';
 import { until } from './until.js';
 
 export interface Place {
@@ -117,9 +127,42 @@ const libvirtGuest: Situation = {
   },
 };
 
+/** What a block that failed half-way has left. */
+function detach(folder: string): Promise<void> {
+  for (const command of [`umount mnt`, `losetup -j web1.img -O NAME -n | xargs -r losetup -d`]) {
+    spawnSync('sh', ['-c', command], { cwd: folder, stdio: 'ignore' });
+  }
+  return Promise.resolve();
+}
+
+/** A PATH whose `holdfast` is run by another user, from a copy: the checkout may lie in a home. */
+function asNobody(parent: string, { folder, env }: Place): string {
+  const copy = join(folder, '.installed');
+  cpSync(dirname(holdfast), join(copy, 'dist/command'), { recursive: true });
+  const modules = fileURLToPath(new URL('../../node_modules', import.meta.url));
+  for (const name of ['koffi', '@koromix'])
+    cpSync(join(modules, name), join(copy, 'node_modules', name), { recursive: true });
+  for (const each of [parent, folder]) chmodSync(each, 0o755);
+  const bin = join(folder, '.bin-nobody');
+  mkdirSync(bin);
+  const user = 'setpriv --reuid 65534 --regid 65534 --clear-groups';
+  const own = 'env -u XDG_CONFIG_HOME -u XDG_RUNTIME_DIR HOME=/nonexistent HOLDFAST_RUNTIME_DIR=/nonexistent';
+  const command = `#!/bin/sh\nexec ${user} ${own} '${join(copy, 'dist/command/holdfast')}' "$@"\n`;
+  writeFileSync(join(bin, 'holdfast'), command, { mode: 0o755 });
+  return `${bin}:${env['PATH']}`;
+}
+
 /** By the words of the comment in the document. */
 export const situations = {
   nobody: alone(),
+  'nobody, unshare': alone('root', 'unshare'),
+  'nobody, loop device': {
+    parts: [...base, 'root', 'losetup'],
+    begin: (parent, document) => {
+      const place = freshFolder(parent, document);
+      return Promise.resolve({ ...place, end: () => detach(place.folder) });
+    },
+  },
   'nobody, libguestfs': alone('guestfish'),
   'nobody, guestmount': alone('guestfish', 'guestmount'),
   'guest on web1.qcow2': guest('web1.qcow2', 'qcow2'),
@@ -127,6 +170,17 @@ export const situations = {
   'guest on web1.qcow2, libguestfs': {
     ...guest('web1.qcow2', 'qcow2'),
     parts: [...base, 'qemu', 'guestfish'],
+  },
+  'overlay guest on web1.qcow2': beside(['qemu'], (folder) => {
+    const below = { path: join(folder, 'web1.qcow2'), format: 'qcow2' } as const;
+    return startQemu('web2', { path: qcow2Disk(join(folder, 'web2.qcow2'), below), format: 'qcow2' });
+  }),
+  'guest on web1.qcow2, another user asks': {
+    parts: [...base, 'root', 'setpriv', 'qemu'],
+    async begin(parent, document) {
+      const place = await guest('web1.qcow2', 'qcow2').begin(parent, document);
+      return { ...place, env: { ...place.env, PATH: asNobody(parent, place) } };
+    },
   },
   'libvirt guest on web1.qcow2': libvirtGuest,
   'guestfish on web1.qcow2': beside(['guestfish'], (folder) => {
