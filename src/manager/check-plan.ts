@@ -2,9 +2,8 @@
 import type { HoldfastError } from '../errors.js';
 import type { ErrorCode, Holder, LockRequest, Plan } from '../vocabulary.js';
 import type { Assignment, DriverChain } from './driver-chain.js';
-import { conflictingHolders } from './explain-refusal.js';
+import { conflictingHolders, holdersInTheWay } from './explain-refusal.js';
 import type { LiveRecord } from './hold-record.js';
-import { holdersOf } from './holders-of.js';
 import { requireNoMistake } from './require-no-mistake.js';
 import { unlockedUses, unseenNotes, writerNotes } from './unlocked-use.js';
 
@@ -95,7 +94,7 @@ async function stateOf(
       identity,
       free: false,
       code: 'IN_USE',
-      holders: await holdersOf(request.resource, inTheWay, records),
+      holders: await holdersInTheWay(request, inTheWay, records),
     };
   }
   if (error !== undefined) {

@@ -13,7 +13,18 @@ export async function explainRefusal(
 ): Promise<HoldfastError> {
   const request = requests.find(({ resource }) => resource.label === error.resource);
   if (request === undefined) return error;
-  return refusal(request, await holdersOf(request.resource, error.holders, records), error);
+  return refusal(request, await holdersInTheWay(request, error.holders, records), error);
+}
+
+/** Who refuses a request: those who only use the resource beside them are not in the way. */
+export async function holdersInTheWay(
+  { resource, mode }: LockRequest,
+  known: readonly Holder[],
+  records: readonly LiveRecord[],
+): Promise<readonly Holder[]> {
+  const holders = await holdersOf(resource, known, records);
+  const refusing = holders.filter(({ refuses }) => refuses === undefined || refuses.includes(mode));
+  return refusing.length > 0 ? refusing : holders;
 }
 
 /** The one place where a refusal is worded. */

@@ -202,3 +202,25 @@ describe('the kernel', { skip: lacks('root', 'losetup', 'mkfs.ext4') }, () => {
     await end(writer);
   });
 });
+
+test('a refusal names those who refuse, and not who uses it beside them', async () => {
+  const path = disk();
+  const json = JSON.stringify(path);
+  await using flocked = await startActor(`flock(fs.openSync(${json}, 'r'), 2);`);
+  await using shared = await startActor(`lock(fs.openSync(${json}, 'r+'), POSIX, READ, 0, 1);`);
+  assert.ok(flocked.pid > 0);
+  await using manager = openManager({ configuration: false });
+  const { states } = await manager.plan({ disks: [path] });
+  assert.deepEqual(
+    states[0]?.holders.map(({ pid }) => pid),
+    [shared.pid],
+  );
+  await assert.rejects(manager.lock({ disks: [path] }), (error) => {
+    assert.ok(isHoldfastError(error, 'IN_USE'));
+    assert.deepEqual(
+      error.holders.map(({ pid }) => pid),
+      [shared.pid],
+    );
+    return true;
+  });
+});
