@@ -54,7 +54,7 @@ export class LiveView {
     const more = lines.length - rows;
     // The last row is left for saying how much there was no room for.
     const drawn = more > 0 ? [...lines.slice(0, rows - 1), `... ${more + 1} more lines`] : lines;
-    writeOut(`${noWrap}${clear}${drawn.join('\r\n')}${wrap}`);
+    writeOut(`${noWrap}${clear}${drawn.join('\n')}${wrap}`);
   };
 
   /** Gives the terminal back as it was. Twice is no error. */
