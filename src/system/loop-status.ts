@@ -3,7 +3,7 @@
  * deleted, or the path may mean another file in our mount namespace. The kernel itself is asked where it lets us
  * (loop(4), LOOP_GET_STATUS64), else the name has to do.
  */
-import { closeSync, constants, fstatSync, openSync, readdirSync, statSync } from 'node:fs';
+import { closeSync, constants, existsSync, fstatSync, openSync, readdirSync, statSync } from 'node:fs';
 import type { Inode } from '../vocabulary.js';
 import { readBlockDevice } from './block-devices.js';
 import { deviceName, inodeOf } from './inode.js';
@@ -48,6 +48,8 @@ export function readLoopDevices(sys = '/sys'): LoopDevice[] {
 }
 
 function readLoopDevice(name: string, sys: string): LoopDevice | undefined {
+  // Most hosts have eight that nothing stands behind: those have no such folder.
+  if (!existsSync(`${sys}/block/${name}/loop`)) return undefined;
   const device = readProcText(`${sys}/block/${name}/dev`, 64)?.trim();
   const loop = device === undefined ? undefined : readBlockDevice(device, sys)?.loop;
   if (device === undefined || loop === undefined) return undefined;

@@ -7,8 +7,9 @@
  * readlink and then stat 8.8. With AT_STATX_DONT_SYNC it asks no server, so a dead NFS mount in *another*
  * process cannot hang us.
  *
- * Not seen: memory maps whose descriptor is closed, descriptors on their way through a socket, threads with
- * a descriptor table of their own. `isOpenForWriting` (file-lease.ts) sees all of these.
+ * Not seen: memory maps whose descriptor is closed (memory-maps.ts), descriptors on their way through a socket or
+ * registered with io_uring, threads with a descriptor table of their own (unshare(2), CLONE_FILES) or that outlive
+ * their first one (both in /proc/PID/task). `isOpenForWriting` (file-lease.ts) sees all of these.
  */
 import { closeSync, constants, openSync, readdirSync, readlinkSync } from 'node:fs';
 import type { Inode } from '../vocabulary.js';
