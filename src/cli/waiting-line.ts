@@ -17,12 +17,11 @@ const stderr = 2;
 /** ECMA-48: back to the first column, and erase to the end of the line. */
 const clearLine = '\r\u001B[K';
 
-export function waitingLine(quiet: boolean): WaitingLine {
+export function waitingLine(): WaitingLine {
   let shown = false;
   let terminal = false;
   return {
     show(waiting) {
-      if (quiet) return false;
       if (!shown) terminal = isatty(stderr);
       if (terminal) writeError(clearLine + withinLine(waitingText(waiting)));
       else if (!shown) writeError(`${waitingText(waiting)}\n`);

@@ -2,15 +2,10 @@
  * Finds drivers: built in, then npm `holdfast-driver-NAME`, then the system's folders, then
  * `$HOLDFAST_DRIVER_PATH`. The first found wins; the others of its name are listed as shadowed.
  */
-import { createRequire } from 'node:module';
-import { dirname } from 'node:path';
-import { types } from 'node:util';
-import { causeText, HoldfastError, isHoldfastError } from '../errors.js';
+import { HoldfastError, isHoldfastError } from '../errors.js';
 import type { DriverAbout, DriverFactory } from './contract.js';
-import { driverNamePattern, requireFactory } from './driver-shape.js';
-import { candidates } from './places.js';
-import type { Candidate, PlaceOptions } from './places.js';
-import { requireSafeTree, safeRealPath } from './safe-path.js';
+import { driverNamePattern } from './driver-shape.js';
+import type { PlaceOptions } from './places.js';
 
 /** Imported when they are asked for: a command that uses one driver does not pay for the others. */
 const builtIn: Readonly<Record<string, () => Promise<{ default: DriverFactory }>>> = {
@@ -54,8 +49,9 @@ export async function findDriver(name: string, options: PlaceOptions = {}): Prom
     });
   }
   if (builtInDrivers.includes(name)) return loadBuiltIn(name);
+  const { candidates, loadDriver } = await outside();
   const [first] = await candidates(options, name);
-  if (first !== undefined) return load(first, false);
+  if (first !== undefined) return loadDriver(first, false);
   throw new HoldfastError('DRIVER_UNKNOWN', `There is no driver \`${name}\``, {
     remedy: `Built in are ${builtInDrivers.join(', ')}; \`holdfast drivers\` shows all that were found. npm packages are called holdfast-driver-NAME and stand beside Holdfast's own.`,
   });
@@ -70,12 +66,13 @@ export async function listDrivers(options: PlaceOptions = {}): Promise<ListedDri
   const seen = new Set(builtInDrivers);
   const listed: ListedDriver[] = [];
   for (const name of builtInDrivers) listed.push(await loadBuiltIn(name));
+  const { candidates, loadDriver } = await outside();
   for (const candidate of await candidates(options)) {
     const { name, from, file } = candidate;
     const shadowed = seen.has(name);
     seen.add(name);
     try {
-      listed.push(await load(candidate, shadowed));
+      listed.push(await loadDriver(candidate, shadowed));
     } catch (error) {
       if (!isHoldfastError(error)) throw error;
       listed.push({ name, from, location: file, shadowed, error });
@@ -91,46 +88,7 @@ async function loadBuiltIn(name: string): Promise<FoundDriver> {
   return { name, from: 'built in', location: 'built in', about: factory.about, factory, shadowed: false };
 }
 
-async function load({ name, from, file, folder }: Candidate, shadowed: boolean): Promise<FoundDriver> {
-  const location = await safeLocation(name, file, folder);
-  const factory = requireFactory(loadModule(name, location), name, location);
-  return { name, from, location, about: factory.about, factory, shadowed };
-}
-
-/**
- * The default export of a module, also of one that was translated to CommonJS; of CommonJS else, what it exports. `require` and not `import`: the command runs from
- * compiled code, in which `import()` of a file that is found at run time is not possible. Node requires ES modules
- * since 20.19, except those that wait at their top level.
- */
-function loadModule(name: string, location: string): unknown {
-  try {
-    const exported: unknown = createRequire(import.meta.url)(location);
-    const { __esModule: translated, default: own } = (exported ?? {}) as Record<string, unknown>;
-    return types.isModuleNamespaceObject(exported) || translated === true ? own : exported;
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ERR_REQUIRE_ASYNC_MODULE')
-      throw broken(name, location, error);
-    const message = `driver ${name} (${location}) cannot be loaded: it waits (\`await\`) at its top level`;
-    throw new HoldfastError('DRIVER_BROKEN', message, {
-      cause: error,
-      remedy: 'Wait in `start`: that is called when the driver is needed.',
-    });
-  }
-}
-
-async function safeLocation(name: string, file: string, folder: string | undefined): Promise<string> {
-  try {
-    const location = await safeRealPath(file);
-    if (folder !== undefined) await requireSafeTree(await safeRealPath(folder));
-    // What it loads by a relative path is looked for beside the file itself, wherever symlinks lead to.
-    await requireSafeTree(dirname(location));
-    return location;
-  } catch (error) {
-    throw isHoldfastError(error) ? error : broken(name, file, error);
-  }
-}
-
-function broken(name: string, location: string, cause: unknown): HoldfastError {
-  const message = `driver ${name} (${location}) cannot be loaded: ${causeText(cause)}`;
-  return new HoldfastError('DRIVER_BROKEN', message, { cause });
+/** What finds and loads drivers that are not built in; whoever uses none of them does not load it. */
+async function outside(): Promise<typeof import('./places.js') & typeof import('./load-driver.js')> {
+  return { ...(await import('./places.js')), ...(await import('./load-driver.js')) };
 }

@@ -18,6 +18,7 @@ import type { Holder, Resource } from '../vocabulary.js';
 import { belowDevice } from './device-stack.js';
 import type { FindOptions as UnlockedOptions } from './find-unlocked-use.js';
 import { hasAnyLock, locksAreSeen } from './fuse-locks.js';
+import { isWritten } from './is-written.js';
 import { kernelHolders } from './kernel-holder.js';
 import { coveredBy } from './lock-cover.js';
 import { processHolder } from './process-holder.js';
@@ -29,7 +30,7 @@ import type { ResourceTarget } from './resource-targets.js';
 import { unaccountedHolders, unaccountedLocks } from './unaccounted-locks.js';
 import { isUnlocked } from './unlocked-writer.js';
 import { lendVirtlockd } from './virtlockd-guest.js';
-import { findHiddenWriters, isWritten } from './written-file.js';
+import { findHiddenWriters } from './written-file.js';
 import type { HiddenWriters } from './written-file.js';
 
 export { describeProcess } from './describe-process.js';

@@ -6,6 +6,7 @@ import { readKernelTables } from '../system/kernel-uses.js';
 import type { KernelTables } from '../system/kernel-uses.js';
 import { findOpenFiles } from '../system/open-files.js';
 import type { Holder, Resource } from '../vocabulary.js';
+import { isWritten } from './is-written.js';
 import { kernelHolders } from './kernel-holder.js';
 import { processHolder } from './process-holder.js';
 import { processUses } from './process-use.js';
@@ -13,7 +14,7 @@ import type { ProcessUse, ResourceFile, ResourceMap } from './process-use.js';
 import { resourceTargets } from './resource-targets.js';
 import type { ResourceTarget } from './resource-targets.js';
 import { isUnlocked } from './unlocked-writer.js';
-import { findHiddenWriters, isWritten } from './written-file.js';
+import { findHiddenWriters } from './written-file.js';
 
 export interface FindOptions {
   /** Processes to leave out of the answer: usually the caller's own. */

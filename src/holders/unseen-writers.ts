@@ -1,7 +1,7 @@
 /** What the check before locking cannot see: writers of other users, where the kernel does not tell of them either. */
 import { sameUserOnly } from '../system/other-users.js';
 import type { Resource } from '../vocabulary.js';
-import { isWritten } from './written-file.js';
+import { isWritten } from './is-written.js';
 
 /**
  * Those of the resources of which nobody can say whether a program of another user writes them without a lock. An

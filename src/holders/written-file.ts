@@ -1,12 +1,10 @@
-/** Whether anyone at all writes a regular file, by the kernel's word, and who that is where no descriptor tells. */
-import { closeSync, constants, fstatSync, openSync, statSync } from 'node:fs';
-import { isOpenForWriting } from '../system/file-lease.js';
-import { inodeOf, sameInode } from '../system/inode.js';
+/** Who writes a regular file where the kernel says that it is written, and no descriptor tells by whom. */
 import type { KernelTables } from '../system/kernel-uses.js';
 import { readLocksOf } from '../system/lock-lines.js';
 import { findMappings } from '../system/memory-maps.js';
 import { findOpenFiles } from '../system/open-files.js';
 import type { Holder, Resource } from '../vocabulary.js';
+import { isWritten } from './is-written.js';
 import { isWatched } from './lock-meaning.js';
 import { isWriting } from './process-use.js';
 import type { ResourceFile, ResourceMap } from './process-use.js';
@@ -14,27 +12,6 @@ import { refusedWithoutLock } from './refused-modes.js';
 import { inodeOfResource } from './resource-targets.js';
 import type { ResourceTarget } from './resource-targets.js';
 import { unaccountedLocks } from './unaccounted-locks.js';
-
-/**
- * Whether anyone at all writes a regular file. Undefined for all else, where the path leads elsewhere by now, and on
- * network file systems and unknown ones: there a lease tells only of writers through the same mount (seen with
- * GlusterFS).
- */
-export function isWritten({ storage, scope, unknownFileSystem, path, inode }: Resource): boolean | undefined {
-  if (storage !== 'file' || scope !== 'host' || unknownFileSystem !== undefined) return undefined;
-  if (path === undefined || inode === undefined) return undefined;
-  let fd: number | undefined;
-  try {
-    // Before opening: what took its place might be a device. After: it might have been changed in between.
-    if (!sameInode(inodeOf(statSync(path, { bigint: true })), inode)) return undefined;
-    fd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
-    return sameInode(inodeOf(fstatSync(fd, { bigint: true })), inode) ? isOpenForWriting(fd) : undefined;
-  } catch {
-    return undefined;
-  } finally {
-    if (fd !== undefined) closeSync(fd);
-  }
-}
 
 export interface HiddenWriters {
   /** The descriptors as they are now: whoever opened it since the first look is among them. */

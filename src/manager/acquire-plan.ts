@@ -9,7 +9,7 @@ import { HoldfastError, isHoldfastError } from '../errors.js';
 import { joinPlans, planChanged, stillThere } from '../plan/make-plan.js';
 import type { Holder, LockRequest, Owner, Plan, PlanItem } from '../vocabulary.js';
 import type { Assignment, DriverChain, HeldGrant } from './driver-chain.js';
-import { refusal } from './explain-refusal.js';
+import { refusal } from './refusal.js';
 import { requireNoMistake } from './require-no-mistake.js';
 import { unlockedUses, unseenNotes, writerNotes } from './unlocked-use.js';
 

@@ -1,7 +1,8 @@
 /** What each driver can do beyond the guaranteed minimum: which of the optional functions it has once it is started. */
 import type { DriverSettings } from '../driver/contract.js';
-import type { ListedDriver } from '../driver/discovery.js';
+import { listDrivers, type ListedDriver } from '../driver/discovery.js';
 import { optionalFunctions, type OptionalFunction } from '../driver/driver-shape.js';
+import type { PlaceOptions } from '../driver/places.js';
 import { lazyDriver } from '../driver/started-driver.js';
 import type { ExplainFault } from './driver-chain.js';
 import { causeText, HoldfastError, isHoldfastError } from '../errors.js';
@@ -16,12 +17,13 @@ export type DescribedDriver = ListedDriver & {
 
 /** Starts each driver that would be used, asks, and ends it. One that does not start is listed with the reason. */
 export async function describeDrivers(
-  listed: readonly ListedDriver[],
+  places: PlaceOptions,
   settings: Readonly<Record<string, DriverSettings>>,
   explain: ExplainFault,
 ): Promise<DescribedDriver[]> {
   const described: DescribedDriver[] = [];
-  for (const driver of listed) described.push(await describe(driver, settings[driver.name] ?? {}, explain));
+  for (const driver of await listDrivers(places))
+    described.push(await describe(driver, settings[driver.name] ?? {}, explain));
   return described;
 }
 

@@ -1,9 +1,10 @@
 /** Makes a refusal name who is in the way. */
 import type { Driver } from '../driver/contract.js';
-import { HoldfastError } from '../errors.js';
+import type { HoldfastError } from '../errors.js';
 import type { Holder, LockRequest } from '../vocabulary.js';
 import type { LiveRecord } from './hold-record.js';
 import { holdersOf } from './holders-of.js';
+import { refusal } from './refusal.js';
 
 /** The driver's refusal with its holders looked for; what does not name one of the requests stays as it is. */
 export async function explainRefusal(
@@ -25,30 +26,6 @@ export async function holdersInTheWay(
   const holders = await holdersOf(resource, known, records);
   const refusing = holders.filter(({ refuses }) => refuses === undefined || refuses.includes(mode));
   return refusing.length > 0 ? refusing : holders;
-}
-
-/** The one place where a refusal is worded. */
-export function refusal(request: LockRequest, holders: readonly Holder[], cause?: unknown): HoldfastError {
-  const { resource, mode } = request;
-  const remedies = [...new Set(holders.flatMap(({ remedy }) => remedy ?? []))];
-  return new HoldfastError('IN_USE', headline(request), {
-    resource: resource.label,
-    mode,
-    holders,
-    ...(remedies.length === 0 ? {} : { remedy: remedies.join('; ') }),
-    ...(cause === undefined ? {} : { cause }),
-  });
-}
-
-function headline({ resource, mode }: LockRequest): string {
-  if (resource.kind === 'domain') return `guest "${resource.label}" is running already`;
-  const asked = {
-    exclusive: 'you asked for it exclusively',
-    shared: 'you asked for it shared',
-    read: 'you asked for it for reading',
-    part: 'you asked for a part of it',
-  }[mode];
-  return `${resource.label} is in use (${asked})`;
 }
 
 /** Who is in the way of a request by what a driver without `probe` says of its holders. */

@@ -1,7 +1,9 @@
-/** The manager: from what a caller gives to a hold, with the drivers that were chosen. */
+/**
+ * The manager: from what a caller gives to a hold, with the drivers that were chosen.
+ * What `run` of a free disk does not need is imported where it is needed: a command has to start fast.
+ */
 import { join } from 'node:path';
 import type { Driver, DriverFactory, DriverSettings } from '../driver/contract.js';
-import { listDrivers } from '../driver/discovery.js';
 import type { PlaceOptions } from '../driver/places.js';
 import { HoldfastError, isHoldfastError } from '../errors.js';
 import { makePlan } from '../plan/make-plan.js';
@@ -10,12 +12,10 @@ import { privateDirectory, runtimeDirectory } from '../system/runtime-directory.
 import type { GuestDescription, Plan } from '../vocabulary.js';
 import { aborted, joinSignals } from './abort.js';
 import { acquirePlan, type AcquireContext, type AcquiredPlan } from './acquire-plan.js';
-import { shrinkGrants } from './change-hold.js';
-import { checkPlan, type CheckedPlan } from './check-plan.js';
+import type { CheckedPlan } from './check-plan.js';
 import { readConfiguration, type Configuration } from './configuration.js';
-import { describeDrivers, type DescribedDriver } from './driver-abilities.js';
+import type { DescribedDriver } from './driver-abilities.js';
 import { DriverChain, type ExplainFault } from './driver-chain.js';
-import { explainRefusal } from './explain-refusal.js';
 import { describeGuest, type GuestInput } from './guest-input.js';
 import { Hold, type HoldContents, type HoldKeeper } from './hold.js';
 import {
@@ -30,7 +30,7 @@ import {
   type LiveRecord,
   type WrittenRecord,
 } from './hold-record.js';
-import { listHolds, type ListedHold } from './list-holds.js';
+import type { ListedHold } from './list-holds.js';
 import { requireLockOptions, type LockOptions } from './lock-options.js';
 import type { LookOptions, Lookout, ResourceUse } from './who.js';
 import { ownerHere } from './owner.js';
@@ -156,6 +156,7 @@ export class Manager {
     const allowUnlocked = await this.#allowUnlocked(options);
     const guest = await describeGuest(input, options.signal);
     const plan = await makePlan(guest, await this.#planOptions(allowUnlocked, true));
+    const { checkPlan } = await import('./check-plan.js');
     const checked = await checkPlan(plan, await this.#drivers(), await this.#records(), allowUnlocked);
     return { ...checked, notes: [...checked.notes, ...this.#unusedTables] };
   }
@@ -198,6 +199,7 @@ export class Manager {
         return await inTime(await acquirePlan(context), signal);
       } catch (error) {
         if (!explain || plan === undefined || !isHoldfastError(error, 'IN_USE')) throw error;
+        const { explainRefusal } = await import('./explain-refusal.js');
         throw await explainRefusal(error, plan.requests, await this.#records());
       }
     };
@@ -267,6 +269,7 @@ export class Manager {
         const goes = contents.plan.requests
           .map(({ resource }) => resource.identity)
           .filter((identity) => !stays.has(identity));
+        const { shrinkGrants } = await import('./change-hold.js');
         const { held, failure } = await shrinkGrants(contents.held, goes);
         const shrunk = { ...contents, held, plan };
         try {
@@ -321,6 +324,7 @@ export class Manager {
   async holds(): Promise<ListedHold[]> {
     this.#requireOpen();
     const live = await this.#records();
+    const { listHolds } = await import('./list-holds.js');
     return listHolds(live, await this.#driversOfRecords());
   }
 
@@ -353,7 +357,8 @@ export class Manager {
   /** Every driver that was found, in the order in which they win, and what each can do. */
   async drivers(): Promise<DescribedDriver[]> {
     await this.#checkTables([]);
-    return describeDrivers(await listDrivers(this.#places()), await this.#settings(), this.#explain);
+    const { describeDrivers } = await import('./driver-abilities.js');
+    return describeDrivers(this.#places(), await this.#settings(), this.#explain);
   }
 
   #requireOpen(): void {

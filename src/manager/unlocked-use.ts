@@ -1,5 +1,5 @@
 /** Uses that no lock driver can see, and what those who take no lock should know. */
-import { findHolders, findUnlockedUse } from '../holders/find-holders.js';
+import { isWritten } from '../holders/is-written.js';
 import { unseenWriters } from '../holders/unseen-writers.js';
 import type { Holder, LockRequest, PlanItem, Resource } from '../vocabulary.js';
 
@@ -8,8 +8,17 @@ const isWriting = ({ mode, resource }: LockRequest): boolean =>
 
 /** By identity: who uses without a lock what is asked for to be written. Under a `read` such a use is only shown. */
 export async function unlockedUses(requests: readonly LockRequest[]): Promise<Map<string, Holder[]>> {
-  const written = requests.filter(isWriting);
-  return written.length === 0 ? new Map() : findUnlockedUse(written.map(({ resource }) => resource));
+  return usesOf(requests.filter(isWriting).map(({ resource }) => resource));
+}
+
+/** Mostly the kernel says that nobody writes, and then nothing is loaded that looks for who it is. */
+async function usesOf(resources: readonly Resource[]): Promise<Map<string, Holder[]>> {
+  const doubtful = resources
+    .filter(({ storage }) => storage === 'file' || storage === 'block')
+    .filter((resource) => isWritten(resource) !== false);
+  if (doubtful.length === 0) return new Map();
+  const { findUnlockedUse } = await import('../holders/find-holders.js');
+  return findUnlockedUse(doubtful);
 }
 
 /** Notes on what is asked for to be written, and of which nobody can tell whether someone writes it without a lock. */
@@ -22,20 +31,17 @@ export function unseenNotes(requests: readonly LockRequest[]): readonly string[]
 
 /** Warnings for what is only looked at, or read: someone writes to it, so what is read may not fit together. */
 export async function writerNotes(items: readonly PlanItem[]): Promise<readonly string[]> {
-  const looked = items.flatMap(({ mode, resource }) => (resource === undefined ? [] : [{ mode, resource }]));
-  const read = looked.filter(({ mode, resource }) => mode === 'read' && resource.path !== undefined);
+  const asked = (wanted: string): Resource[] =>
+    items.flatMap(({ mode, resource }) => (mode === wanted && resource !== undefined ? [resource] : []));
+  const read = asked('read').filter(({ path }) => path !== undefined);
   // One walk over /proc for all of them.
-  const unlocked = await findUnlockedUse(read.map(({ resource }) => resource));
-  const notes = read.flatMap(({ resource }) => writersOf(resource, unlocked.get(resource.identity) ?? []));
-  for (const { mode, resource } of looked) {
-    if (mode !== 'peek') continue;
+  const unlocked = await usesOf(read);
+  const notes = read.flatMap((resource) => writersOf(resource, unlocked.get(resource.identity) ?? []));
+  for (const resource of asked('peek')) {
+    const { findHolders } = await import('../holders/find-holders.js');
     const { holders } = await findHolders(resource);
-    notes.push(
-      ...writersOf(
-        resource,
-        holders.filter((holder) => holder.mode !== 'read'),
-      ),
-    );
+    const writers = holders.filter((holder) => holder.mode !== 'read');
+    notes.push(...writersOf(resource, writers));
   }
   return notes;
 }

@@ -2,7 +2,7 @@
 import { readBackingName, type BackingName } from './backing-name.js';
 import { printable, type Seen } from './look-at-path.js';
 import { withImage } from './open-image.js';
-import { hasQcow2Magic, parseQcow2Header } from './qcow2-header.js';
+import { parseQcow2Header } from './qcow2-header.js';
 
 export interface Below {
   /** Missing: nothing is below. */
@@ -70,9 +70,4 @@ export async function belowImage(
   }
   const { belowByQemuImg } = await import('./qemu-img-info.js');
   return belowByQemuImg(seen.path, format, options.qemuImg);
-}
-
-/** Whether an image begins with the magic number of qcow2, whatever it is said to be. Throws `NOT_READABLE`, `MOVED`. */
-export function beginsLikeQcow2(seen: Seen): boolean {
-  return withImage(seen, (readAt) => hasQcow2Magic(readAt(0, 4)));
 }

@@ -4,13 +4,12 @@
  * tell whether they did.
  */
 import type { DiskDescription, GuestDescription, LeaseDescription, Plan, PlanItem } from '../vocabulary.js';
-import { beginsLikeQcow2 } from './below-image.js';
 import { lookAtPath, type Seen } from './look-at-path.js';
 import { mergeRequests } from './merge-requests.js';
-import { planChain } from './plan-chain.js';
 import type { PlanOptions } from './plan-options.js';
 import { ancestorItems, planSource, type PlannedSource } from './plan-source.js';
 import { Planner } from './planner.js';
+import { beginsLikeQcow2 } from './qcow2-magic.js';
 import { readSurroundings } from './surroundings.js';
 
 export type { PlanOptions } from './plan-options.js';
@@ -27,7 +26,15 @@ async function planDisk(disk: DiskDescription, planner: Planner): Promise<PlanIt
       `${item.label}: only raw images can be shared; QEMU refuses a second writer of ${disk.format}`,
     );
   }
-  return [item, ...ancestorItems(item, planner), ...(await planChain(disk, top, item.mode, planner))];
+  const around = [item, ...ancestorItems(item, planner)];
+  if (!hasMore(disk)) return around;
+  const { planChain } = await import('./plan-chain.js');
+  return [...around, ...(await planChain(disk, top, item.mode, planner))];
+}
+
+/** Whether anything can be below or beside an image; else what reads that is not loaded. */
+function hasMore({ format, backing, dataStore }: DiskDescription): boolean {
+  return (format !== undefined && format !== 'raw') || backing !== undefined || dataStore !== undefined;
 }
 
 /**

@@ -1,5 +1,5 @@
 /** What planning one guest needs everywhere: identities, what images say, and a place for notes. */
-import { belowImage, type Below } from './below-image.js';
+import type { Below } from './below-image.js';
 import { Identities } from './identities.js';
 import type { Seen } from './look-at-path.js';
 import type { PlanOptions } from './plan-options.js';
@@ -40,7 +40,7 @@ export class Planner {
     const key = `${format ?? ''} ${seen.path}`;
     let below = this.read.get(key);
     if (below === undefined) {
-      below = belowImage(seen, format, this);
+      below = import('./below-image.js').then(({ belowImage }) => belowImage(seen, format, this));
       // Of a raw image nothing is read, and so nothing can change.
       if (format !== undefined && format !== 'raw') this.headersRead = true;
       this.read.set(key, below);

@@ -3,6 +3,7 @@
  * QEMU's docs/interop/qcow2.txt. A header is untrusted: every length is bounded before it is believed.
  */
 import { HoldfastError } from '../errors.js';
+import { hasQcow2Magic } from './qcow2-magic.js';
 
 /** The longest backing name that the format allows. */
 export const backingNameBytesMax = 1023;
@@ -13,12 +14,6 @@ const formatNameBytesMax = 15;
 /** The format defines 6 kinds of extension, and each comes once. */
 export const extensionsMax = 256;
 
-const magic = 0x514649fb;
-
-/** Of the first four bytes of an image, or of more. */
-export function hasQcow2Magic(start: Buffer): boolean {
-  return start.length >= 4 && start.readUInt32BE(0) === magic;
-}
 const headerBytesVersion2 = 72;
 const headerBytesVersion3 = 104;
 const clusterBitsMin = 9;

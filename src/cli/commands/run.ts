@@ -14,7 +14,7 @@ import { printable } from '../../printable.js';
 import { guestFrom, lockOptionsFrom, managerFrom } from '../manager-from-options.js';
 import type { OptionValues, Parsed } from '../parse-arguments.js';
 import { writeError } from '../write.js';
-import { waitingLine } from '../waiting-line.js';
+import type { WaitingLine } from '../waiting-line.js';
 
 /** `holdfast run`: returns only if the command was supervised. Throws the refusal, with nothing held. */
 export async function run({ options, operands }: Parsed): Promise<number> {
@@ -48,16 +48,22 @@ async function lock(
   command: readonly [string, ...string[]],
 ): Promise<Hold> {
   const silent = options.has('quiet') || options.has('json');
-  const line = waitingLine(silent);
+  const waits = options.has('wait') || (await manager.configuration()).waitMs !== undefined;
+  const line = waits && !silent ? await lineForWaiting() : undefined;
   try {
     return await manager.lock(guestFrom(options, basename(command[0])), {
       ...lockOptionsFrom(options),
       command,
-      ...(silent ? {} : { onWait: (waiting: Waiting) => line.show(waiting) }),
+      ...(line === undefined ? {} : { onWait: (waiting: Waiting) => line.show(waiting) }),
     });
   } finally {
-    line.end();
+    line?.end();
   }
+}
+
+async function lineForWaiting(): Promise<WaitingLine> {
+  const { waitingLine } = await import('../waiting-line.js');
+  return waitingLine();
 }
 
 function sayNotes({ notes }: Hold, options: OptionValues): void {
