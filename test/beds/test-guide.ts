@@ -5,10 +5,10 @@ import { needs } from '../needs.js';
 import { consoleBlocks, isAsShown, runBlock } from './console-block.js';
 import { isSituation, situations } from './guide-situations.js';
 
-/** Makes a test of each block of a document of docs/guides/. `folder`: the private one of the test file. */
+/** Makes a test of each block of a document, named as from the root of the project. `folder`: the private one of the test file. */
 export function testGuide(name: string, folder: string): void {
-  const document = new URL(`../../docs/guides/${name}`, import.meta.url);
-  describe(`docs/guides/${name}`, () => {
+  const document = new URL(`../../${name}`, import.meta.url);
+  describe(name, () => {
     for (const block of consoleBlocks(document)) {
       test(`${block.place}: ${block.situation}`, async (t) => {
         assert.ok(isSituation(block.situation), 'there is no such situation');

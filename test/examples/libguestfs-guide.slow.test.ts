@@ -2,4 +2,4 @@
 import { commandFolder } from '../beds/command.js';
 import { testGuide } from '../beds/test-guide.js';
 
-testGuide('libguestfs.md', commandFolder());
+testGuide('docs/guides/libguestfs.md', commandFolder());

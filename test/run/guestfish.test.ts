@@ -31,6 +31,12 @@ describe('guestfish', { skip: lacks('guestfish') }, () => {
       assert.deepEqual([refused.status, refused.stdout], [75, ''], mode);
       assert.match(refused.stderr, new RegExp(`^ {2}held by {3}guestfish \\(pid ${guestfish.pid}\\b`, 'm'));
     }
+    const who = await call(['who', disk]);
+    assert.equal(who.status, 0, who.stderr);
+    const holder = `guestfish \\(pid ${guestfish.pid}, user \\w+\\) on this host since \\d\\d:\\d\\d:\\d\\d`;
+    assert.match(who.stdout, new RegExp(`^ {2}held by {3}${holder}$`, 'm'));
+    assert.match(who.stdout, /^ {2}through {3}Holdfast \(fcntl\), and QEMU's own image lock$/m);
+    assert.equal(who.stdout.match(/held by/g)?.length, 1, 'its appliance is part of it');
     const peek = await call(['run', '--disk', `${disk}:peek`, '--', 'echo', 'ran']);
     assert.deepEqual([peek.status, peek.stdout], [0, 'ran\n']);
     assert.match(peek.stderr, new RegExp(`guestfish \\(pid ${guestfish.pid}\\).*may not fit together`));
