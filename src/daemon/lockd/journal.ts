@@ -117,7 +117,7 @@ export function readJournal(path: string): ReadJournal | undefined {
     if (one === '') continue;
     const change = one.slice(9);
     const found = /^(?<what>[+-])(?<id>\d{1,15})(?: (?<record>.*))?$/.exec(change)?.groups;
-    if (found === undefined || one.slice(0, 8) !== line(change).slice(0, 8)) {
+    if (found === undefined || `${one}\n` !== line(change)) {
       damaged++;
       continue;
     }
