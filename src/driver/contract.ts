@@ -40,6 +40,12 @@ export interface Grant {
 export interface AcquireOptions {
   /** When it is aborted the driver may stop early; if it grants all the same, the manager releases the grant. */
   readonly signal: AbortSignal;
+  /**
+   * The descriptors are duplicated to a keeper outside this process, and inherited by nobody: giving the grant back has
+   * to unlock, because closing frees nothing while a duplicate is open. Missing: closing only, so that a command which
+   * inherited a descriptor keeps its lock.
+   */
+  readonly unlockOnRelease?: boolean;
 }
 
 /** A handover that was offered and can be accepted by the process that gets this. Plain data. */
@@ -78,7 +84,11 @@ export interface Driver {
   cancel?(grant: Grant, offer: Offer): Promise<void>;
   /** State that travels along with a migration, one string. */
   inquire?(grant: Grant): Promise<string>;
-  /** Takes up a grant after the manager restarted, from what its record says and the descriptors that were kept. */
+  /**
+   * Takes up a grant after the manager restarted, from what its record says and the descriptors that were kept, which are
+   * the grant's from then on; as with `unlockOnRelease`. Without descriptors nobody was left to keep the locks: takes
+   * them again if nobody else has them. Throws if not all of it is held then, and leaves the descriptors to the caller.
+   */
   adopt?(owner: Owner, requests: readonly LockRequest[], descriptors: readonly number[]): Promise<Grant>;
   /** Ends somebody's lock, on evidence that is logged. */
   breakLock?(resource: Resource, evidence: string): Promise<void>;

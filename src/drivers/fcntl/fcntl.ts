@@ -13,6 +13,7 @@
 import { join } from 'node:path';
 import {
   defineDriver,
+  type AcquireOptions,
   type Driver,
   type DriverSettings,
   type Grant,
@@ -23,6 +24,7 @@ import { HoldfastError, isHoldfastError } from '../../errors.js';
 import { runtimeDirectory } from '../../system/runtime-directory.js';
 import type { Holder, LockRequest, Owner } from '../../vocabulary.js';
 import { readFcntlSettings } from './fcntl-settings.js';
+import { KeptDescriptors } from './kept-descriptors.js';
 import { libvirtDirectories } from '../../system/libvirt-config.js';
 import { leaseFault } from './lease-fault.js';
 import { readLibvirtSettings } from './libvirt-settings.js';
@@ -30,7 +32,7 @@ import { removeLockFileIfFree } from './lock-file.js';
 import { permissionError, probeRequest, resourceHolders } from './lock-holders.js';
 import type { LeftRecord } from './holder-records.js';
 import { isShared, lockTargets, type LockTarget } from './lock-targets.js';
-import { Collision, giveBack, takeRequest, type TakenRequest } from './take-request.js';
+import { Collision, giveBack, takeRequest, type TakenRequest, type TakeOptions } from './take-request.js';
 
 /** Two that ask at once for modes told apart by bytes 2 to 4 can refuse each other: each tries again, at random. */
 const collisionRetriesMax = 5;
@@ -87,13 +89,13 @@ function fcntlDriver(given: DriverSettings): Driver {
     return taken;
   };
 
-  const tryAll = (requests: readonly LockRequest[]): readonly TakenRequest[] => {
+  const tryAll = (requests: readonly LockRequest[], options: TakeOptions): readonly TakenRequest[] => {
     const taken: TakenRequest[] = [];
     try {
-      for (const request of requests) taken.push(takeRequest(request, targetsOf(request), settings.qemuLock));
+      for (const request of requests) taken.push(takeRequest(request, targetsOf(request), options));
       return taken;
     } catch (error) {
-      giveBack(taken);
+      giveBack(taken.map((one) => withoutKept(one, options)));
       throw error;
     }
   };
@@ -114,9 +116,14 @@ function fcntlDriver(given: DriverSettings): Driver {
   const giveBackAll = async (taken: readonly TakenRequest[]): Promise<void> => {
     giveBack(taken);
     const records = taken.flatMap((one) => left.get(one) ?? []);
-    if (records.length === 0) return;
-    const { takeBackRecords } = await import('./holder-records.js');
+    const adopted = settings.leaveRecord
+      ? taken.filter((one) => one.unlock && one.shared.length > 0 && !left.has(one))
+      : [];
+    if (records.length + adopted.length === 0) return;
+    const { removeDead, takeBackRecords } = await import('./holder-records.js');
     await takeBackRecords(records);
+    // What was left before a restart is known by its witness, which went with the locks.
+    for (const { request } of adopted) removeDead(request.resource, targetsOf(request));
   };
 
   /** A refusal with those named who left a record of themselves. */
@@ -142,16 +149,39 @@ function fcntlDriver(given: DriverSettings): Driver {
   const takeAll = async (
     owner: Owner,
     requests: readonly LockRequest[],
-    signal: AbortSignal,
+    { signal, unlockOnRelease = false }: AcquireOptions,
   ): Promise<readonly TakenRequest[]> => {
-    for (let round = 0; ; round++) {
+    const options = { qemu: settings.qemuLock, unlock: unlockOnRelease };
+    const taken = await withoutCollision(requests, () => {
       if (signal.aborted) {
         throw new HoldfastError('ABORTED', 'the caller gave up; nothing is locked', { cause: signal.reason });
       }
+      return tryAll(requests, options);
+    });
+    await leaveAll(taken, owner);
+    return taken;
+  };
+
+  const adoptAll = async (
+    requests: readonly LockRequest[],
+    descriptors: readonly number[],
+  ): Promise<readonly TakenRequest[]> =>
+    withoutCollision(requests, () => {
+      const kept = new KeptDescriptors(descriptors);
+      // The guest whose locks these are runs already: QEMU's own bytes are its.
+      const [first, ...others] = tryAll(requests, { qemu: 'off', unlock: true, kept });
+      return first === undefined
+        ? []
+        : [{ ...first, descriptors: [...first.descriptors, ...kept.left] }, ...others];
+    });
+
+  const withoutCollision = async (
+    requests: readonly LockRequest[],
+    attempt: () => readonly TakenRequest[],
+  ): Promise<readonly TakenRequest[]> => {
+    for (let round = 0; ; round++) {
       try {
-        const taken = tryAll(requests);
-        await leaveAll(taken, owner);
-        return taken;
+        return attempt();
       } catch (error) {
         if (!(error instanceof Collision) || round >= collisionRetriesMax) throw await named(error, requests);
         await new Promise((resolve) => setTimeout(resolve, 1 + Math.random() * collisionPauseMsMax));
@@ -168,8 +198,13 @@ function fcntlDriver(given: DriverSettings): Driver {
   };
 
   return {
-    async acquire(owner, requests, { signal }) {
-      return grantOf(await takeAll(owner, requests, signal));
+    async acquire(owner, requests, options) {
+      return grantOf(await takeAll(owner, requests, options));
+    },
+    async adopt(owner, requests, descriptors) {
+      const taken = await adoptAll(requests, descriptors);
+      if (descriptors.length === 0) await leaveAll(taken, owner);
+      return grantOf(taken);
     },
     async release(grant) {
       const taken = grants.get(grant);
@@ -185,9 +220,9 @@ function fcntlDriver(given: DriverSettings): Driver {
       const recorded = recordedHolders(resource, targets);
       return [...recorded, ...holders.filter(({ mode }) => recorded.every((one) => one.mode !== mode))];
     },
-    async extend(grant, owner, requests, { signal }) {
+    async extend(grant, owner, requests, options) {
       const before = takenBy(grant);
-      const added = await takeAll(owner, requests, signal);
+      const added = await takeAll(owner, requests, options);
       grants.delete(grant);
       return grantOf([...before, ...added]);
     },
@@ -215,6 +250,12 @@ function fcntlDriver(given: DriverSettings): Driver {
     mapRequest,
     notes: () => libvirt.flatMap(({ notes }) => notes),
   };
+}
+
+/** What this process opened for a request: the rest is the caller's still, and nobody has a duplicate of this yet. */
+function withoutKept(taken: TakenRequest, { kept }: TakeOptions): TakenRequest {
+  const descriptors = taken.descriptors.filter((fd) => kept?.has(fd) !== true);
+  return { ...taken, descriptors, unlock: false };
 }
 
 function mapRequest({ resource, mode }: LockRequest): MappedRequest {

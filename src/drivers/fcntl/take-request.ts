@@ -1,9 +1,11 @@
 /** Takes and gives back the locks of one request: all its files or none. */
 import { closeSync, mkdirSync } from 'node:fs';
 import { causeText, HoldfastError, isHoldfastError } from '../../errors.js';
+import { unlockAll } from '../../system/ofd-lock.js';
 import { privateDirectory } from '../../system/runtime-directory.js';
 import type { LockRequest } from '../../vocabulary.js';
 import { qemuHasIt, takeMode, type ByteConflict, type QemuLock } from './byte-locks.js';
+import type { KeptDescriptors } from './kept-descriptors.js';
 import { removeLockFileIfFree, takeLockFile, type LockFileOutcome } from './lock-file.js';
 import { conflictHolder } from './lock-holders.js';
 import { isShared, type LockTarget } from './lock-targets.js';
@@ -18,14 +20,29 @@ export interface TakenRequest {
   readonly shared: readonly { readonly fd: number; readonly target: LockTarget }[];
   /** What could not be locked, though it would be better. */
   readonly notes: readonly string[];
+  /** Somebody keeps duplicates of the descriptors, and nobody inherits them: only unlocking gives it back. */
+  readonly unlock: boolean;
+}
+
+export interface TakeOptions {
+  readonly qemu: QemuLock;
+  /** See `TakenRequest`. */
+  readonly unlock: boolean;
+  /** Locked already: what is open on a target is used, and stays open if the request fails. */
+  readonly kept?: KeptDescriptors;
 }
 
 /** In use, but maybe only by someone who asked in the same moment and is about to roll back. */
 export class Collision extends HoldfastError {}
 
-/** Closing, not unlocking: a child that inherited a descriptor keeps its lock. */
+/** Closing, and only where nobody can have inherited a descriptor unlocking: a child that has one keeps its lock. */
 export function giveBack(taken: readonly TakenRequest[]): void {
-  for (const { descriptors } of taken.toReversed()) for (const fd of descriptors) closeSync(fd);
+  for (const { descriptors, unlock } of taken.toReversed()) {
+    for (const fd of descriptors) {
+      if (unlock) unlockAll(fd);
+      closeSync(fd);
+    }
+  }
   for (const { temporary } of taken) temporary.forEach(removeLockFileIfFree);
 }
 
@@ -33,25 +50,36 @@ export function giveBack(taken: readonly TakenRequest[]): void {
 export function takeRequest(
   request: LockRequest,
   targets: readonly LockTarget[],
-  qemu: QemuLock,
+  { qemu, unlock, kept }: TakeOptions,
 ): TakenRequest {
   const descriptors: number[] = [];
+  const opened: number[] = [];
   const temporary: string[] = [];
   const shared: { fd: number; target: LockTarget }[] = [];
   const notes: string[] = [];
   try {
     for (const target of targets) {
-      const fd = takeTarget(request, target, qemu, notes);
+      const before = kept?.take(target);
+      if (before !== undefined) requireLocked(request, target, before);
+      const fd = before ?? takeTarget(request, target, qemu, notes);
       if (fd === undefined) continue;
+      if (before === undefined) opened.push(fd);
       descriptors.push(fd);
       if (isShared(request.resource, target)) shared.push({ fd, target });
       if (target.kind === 'lock file' && target.temporary) temporary.push(target.path);
     }
-    return { request, descriptors, temporary, shared, notes };
+    return { request, descriptors, temporary, shared, notes, unlock };
   } catch (error) {
-    giveBack([{ request, descriptors, temporary, shared, notes }]);
+    giveBack([{ request, descriptors: opened, temporary, shared, notes, unlock: false }]);
     throw lockError(request, error);
   }
+}
+
+/** What has its locks has them after this too; what lost them has them again, unless somebody else does. */
+function requireLocked(request: LockRequest, target: LockTarget, fd: number): void {
+  // QEMU's own lock is not asked: it is that of the guest which holds this.
+  const conflict = takeMode(fd, request.mode, 'off');
+  if (conflict !== undefined) throw inUse(request, conflict, target);
 }
 
 function takeTarget(
