@@ -324,7 +324,7 @@ test('recorded: entries that are malformed or cannot be read hide no others', as
     files.map(({ pid, fd }) => [pid, fd]),
     [[42, 9]],
   );
-  assert.deepEqual(denied.toSorted(), [50, 51, 52]);
+  assert.deepEqual(new Set(denied), new Set([50, 51, 52]));
 });
 
 test('what another user has open is not seen, and said so', async (t) => {
