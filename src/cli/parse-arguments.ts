@@ -1,9 +1,9 @@
 /** argv -> a command of the table and the values of its options. Every mistake is a USAGE error that says what to write. */
-import { parseArgs } from 'node:util';
 import { parseDuration } from '../duration.js';
 import { HoldfastError } from '../errors.js';
 import { nearestWord } from '../nearest-word.js';
 import { commands, type CommandEntry, type OptionEntry } from './command-table.js';
+import { scanWords } from './scan-words.js';
 
 /** The options that were given, by name. Asking for one that the command does not have gives what is not set. */
 export class OptionValues {
@@ -77,29 +77,19 @@ function parseOptions(
   command: CommandEntry,
   front: readonly string[],
 ): { options: OptionValues; words: string[] } {
-  const byName = new Map(command.options.map((option) => [option.name, option]));
-  const { tokens } = parseArgs({
-    args: front.map((word) => withValue(command, word)),
-    // Not strict: Node's own errors know neither this command's name nor the nearest option.
-    strict: false,
-    allowPositionals: true,
-    tokens: true,
-    options: Object.fromEntries(command.options.map((option) => [option.name, parseArgsOption(option)])),
-  });
   const options = new OptionValues();
   const words: string[] = [];
-  for (const token of tokens) {
-    if (token.kind === 'positional') {
-      requireJoined(command, front[token.index - 1], token.value);
-      words.push(token.value);
+  for (const { word, before, spelled, option, value, inline } of scanWords(command.options, front)) {
+    if (spelled === undefined) {
+      requireJoined(command, before, word);
+      words.push(word);
+      continue;
     }
-    if (token.kind !== 'option') continue;
-    const option = byName.get(token.name);
-    if (option === undefined) throw unknownOption(command, token.rawName);
+    if (option === undefined) throw unknownOption(command, spelled);
     if (option.value !== undefined && option.repeat !== true && options.has(option.name)) {
       throw usage(`--${option.name} is given twice`, 'Give it once.');
     }
-    options.add(option.name, checkedValue(command, option, token.value, token.inlineValue === true));
+    options.add(option.name, checkedValue(command, option, value, inline));
   }
   for (const { name, needs } of command.options) {
     if (needs !== undefined && options.has(name) && !options.has(needs)) {
@@ -107,14 +97,6 @@ function parseOptions(
     }
   }
   return { options, words };
-}
-
-/** parseArgs knows no value that may be left out: an option without its value gets an empty one here. */
-function withValue(command: CommandEntry, word: string): string {
-  const optional = command.options.some(
-    ({ name, valueIsOptional }) => valueIsOptional === true && word === `--${name}`,
-  );
-  return optional ? `${word}=` : word;
 }
 
 /** `--wait 5s`: a value that may be left out and stands apart would be taken for a word of its own. */
@@ -127,10 +109,6 @@ function requireJoined(command: CommandEntry, before: string | undefined, word: 
     `the value of --${option.name} has to be joined to it by an equals sign`,
     `Write: --${option.name}=${word}`,
   );
-}
-
-function parseArgsOption({ value, short }: OptionEntry): { type: 'string' | 'boolean'; short?: string } {
-  return { type: value === undefined ? 'boolean' : 'string', ...(short === undefined ? {} : { short }) };
 }
 
 function checkedValue(
