@@ -7,6 +7,7 @@ import { acquireFigures } from './acquire.js';
 import { table, type Figure } from './measure.js';
 import { planFigures } from './plan.js';
 import { startFigures } from './start.js';
+import { watchFigures } from './watch.js';
 import { whoFigures } from './who.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'holdfast-bench-'));
@@ -20,6 +21,7 @@ const sections: Record<string, () => Promise<Figure[]>> = {
   start: () => startFigures(folder),
   acquire: async () => acquireFigures(join(runtime, 'holds'), (await import(built)) as typeof Library),
   plan: () => planFigures(folder),
+  watch: () => watchFigures(folder),
   who: async () => whoFigures(folder, (await import(built)) as typeof Library),
 };
 
