@@ -1,0 +1,8 @@
+/** The lock daemon as a user has it. */
+import { fileURLToPath } from 'node:url';
+
+/** The built daemon; `HOLDFASTD` names another one to test, with its arguments. */
+export const holdfastdCommand: readonly string[] = process.env['HOLDFASTD']?.split(' ') ?? [
+  fileURLToPath(new URL('../../dist/command/holdfast', import.meta.url)),
+  'serve',
+];
