@@ -109,8 +109,9 @@ class Watch {
     if (now - this.#lookedAt < this.#lookMs / busyShare) return undefined;
     const cpuBefore = cpuMs();
     const first = this.#wholeAt === -Infinity;
-    if ((whole && !first) || this.#watched.some(hasMoved)) await this.#planAgain();
-    await this.#lookAtDirty(whole);
+    const planned = (whole && !first) || this.#watched.some(hasMoved);
+    if (planned) await this.#planAgain();
+    await this.#lookAtDirty(whole, planned);
     this.#lookedAt = monotonicMs();
     // The first one loads what it needs, and says nothing of the next.
     this.#lookMs = first ? 0 : cpuMs() - cpuBefore;
@@ -166,15 +167,17 @@ class Watch {
     }
   }
 
-  async #lookAtDirty(whole: boolean): Promise<void> {
+  async #lookAtDirty(whole: boolean, planned: boolean): Promise<void> {
     const chosen = this.#watched.filter(({ dirty }) => whole || dirty);
     const subjects = chosen.map(({ subject }) => subject);
     const uses = await lookAt(subjects, this.#lookout);
     const byIdentity = new Map(uses.map((use) => [use.resource.identity, use]));
     const events = this.#events?.read() ?? [];
     const echo = events.map(({ watch, mask }) => `${watch}:${mask}`).join(' ');
-    const key = `${whole} ${subjects.map(({ resource }) => resource.identity).join(' ')}`;
-    const alone = this.#echoes.get(key) === echo;
+    const looked = subjects.map(({ resource }) => resource.identity).join(' ');
+    const key = planned ? `planned ${looked}` : looked;
+    // A plan reads headers where there are any; without, the look is as ever.
+    const alone = [this.#echoes.get(key), this.#echoes.get(looked)].includes(echo);
     this.#echoes.set(key, echo);
     const disturbed = new Set(events.map(({ watch }) => watch));
     for (const one of this.#watched) {
