@@ -4,10 +4,17 @@ export { lockDisks, lockDomain, plan, who, type CallOptions } from './manager/on
 export type { CheckedPlan, ResourceState } from './manager/check-plan.js';
 export type { DescribedDriver } from './manager/driver-abilities.js';
 export { readConfiguration, type Configuration } from './manager/configuration.js';
-export type { DiskInput, GuestInput, GuestParts, LibvirtDomain } from './manager/guest-input.js';
+export type {
+  DiskInput,
+  GuestInput,
+  GuestParts,
+  LibvirtDomain,
+  PlannedRequests,
+} from './manager/guest-input.js';
 export type { Hold } from './manager/hold.js';
 export type { ListedHold, ListedProcess } from './manager/list-holds.js';
-export type { LockOptions, Waiting } from './manager/lock-options.js';
+export type { LockOptions, OwnerProcess, Waiting } from './manager/lock-options.js';
+export type { SavedHold } from './manager/saved-hold.js';
 export { runInPlace } from './manager/run-in-place.js';
 export type { LookOptions, ResourceUse } from './manager/who.js';
 export { superviseCommand, type SuperviseOptions } from './manager/supervise.js';

@@ -187,6 +187,8 @@ export interface GuestDescription {
   readonly otherDomains?: readonly OwnerDescription[];
   readonly disks: readonly DiskDescription[];
   readonly leases: readonly LeaseDescription[];
+  /** Planned elsewhere, and locked as they are; the owner's own lock is among them where it is wanted. */
+  readonly requests?: readonly LockRequest[];
   readonly onLockFailure?: LossAction;
 }
 

@@ -36,6 +36,7 @@ export interface AcquireContext {
   readonly makePlan: () => Promise<Plan>;
   readonly allowUnlocked: boolean;
   readonly signal: AbortSignal;
+  readonly unlockOnRelease: boolean;
   /** What the hold has already: not asked for again. */
   readonly before: { readonly plan: Plan; readonly held: readonly HeldGrant[] } | undefined;
 }
@@ -52,7 +53,7 @@ export async function acquirePlan(context: AcquireContext): Promise<AcquiredPlan
 }
 
 async function acquireOnce(context: AcquireContext): Promise<AcquiredPlan> {
-  const { chain, owner, allowUnlocked, signal, before } = context;
+  const { chain, owner, allowUnlocked, signal, unlockOnRelease, before } = context;
   const own = await context.makePlan();
   const plan = before === undefined ? own : joinPlans(before.plan, own);
   const refused = plan.items.find(({ verdict }) => verdict === 'refuse');
@@ -66,7 +67,8 @@ async function acquireOnce(context: AcquireContext): Promise<AcquiredPlan> {
     ...unseenNotes(wanted),
     ...(await writerNotes(own.items)),
   );
-  const { added, undo } = await chain.acquire(owner, assignment.shares, signal, before?.held);
+  const options = { signal, unlockOnRelease };
+  const { added, undo } = await chain.acquire(owner, assignment.shares, options, before?.held);
   try {
     await requireUnmoved(context, own);
   } catch (error) {

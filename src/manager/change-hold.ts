@@ -1,4 +1,4 @@
-/** Gives back a part of a hold. */
+/** Gives back a part of a hold, or all of it for a while. */
 import { HoldfastError } from '../errors.js';
 import type { HeldGrant } from './driver-chain.js';
 
@@ -44,4 +44,21 @@ export async function shrinkGrants(
     }
   }
   return { held: kept, ...(failure === undefined ? {} : { failure }) };
+}
+
+/** Gives the locks back for as long as the guest is paused. Throws `UNSUPPORTED` before anything is given back. */
+export async function suspendGrants(held: readonly HeldGrant[]): Promise<void> {
+  for (const { about, driver } of held) {
+    if (driver.suspend === undefined || driver.resume === undefined) {
+      throw new HoldfastError('UNSUPPORTED', `driver ${about.name} cannot suspend a hold`, {
+        remedy: 'Leave it held while the guest is paused, or release it.',
+      });
+    }
+  }
+  for (const { driver, grant } of held.toReversed()) await driver.suspend?.(grant);
+}
+
+/** Takes them again. Throws `LOST` if somebody else had one of them meanwhile. */
+export async function resumeGrants(held: readonly HeldGrant[], signal: AbortSignal): Promise<void> {
+  for (const part of held) part.grant = (await part.driver.resume?.(part.grant, { signal })) ?? part.grant;
 }

@@ -2,7 +2,14 @@
  * An ordered list of drivers that together grant a hold: acquired in order, given back in reverse.
  * Here, and nowhere else, a grant that comes after its caller gave up is released.
  */
-import type { Driver, DriverAbout, DriverFactory, DriverSettings, Grant } from '../driver/contract.js';
+import type {
+  AcquireOptions,
+  Driver,
+  DriverAbout,
+  DriverFactory,
+  DriverSettings,
+  Grant,
+} from '../driver/contract.js';
 import { findDriver } from '../driver/discovery.js';
 import type { PlaceOptions } from '../driver/places.js';
 import { mapRequest } from '../driver/map-request.js';
@@ -156,7 +163,7 @@ export class DriverChain {
   async acquire(
     owner: Owner,
     shares: readonly Share[],
-    signal: AbortSignal,
+    options: AcquireOptions,
     before: readonly HeldGrant[] = [],
   ): Promise<Acquisition> {
     const added: HeldGrant[] = [];
@@ -168,10 +175,11 @@ export class DriverChain {
         // What cannot be taken out of a grant again must not be put into it: the next driver may refuse.
         const extended = before.find((part) => part.driver === driver && driver.shrink !== undefined);
         if (extended !== undefined && driver.extend !== undefined) {
-          undos.push(await this.#extend(extended, owner, requests, signal));
+          undos.push(await this.#extend(extended, owner, requests, options));
         } else {
           const giveBack = (grant: Grant): Promise<void> => driver.release(grant);
-          const grant = await this.#inTime(driver.acquire(owner, requests, { signal }), giveBack, signal);
+          const acquiring = driver.acquire(owner, requests, options);
+          const grant = await this.#inTime(acquiring, giveBack, options.signal);
           added.push({ about, driver, grant });
           undos.push(() => giveBack(grant));
           requireAll(about, requests, grant);
@@ -189,7 +197,7 @@ export class DriverChain {
     part: HeldGrant,
     owner: Owner,
     requests: readonly LockRequest[],
-    signal: AbortSignal,
+    options: AcquireOptions,
   ): Promise<() => Promise<void>> {
     const { about, driver } = part;
     const takeOut = async (grant: Grant): Promise<void> => {
@@ -197,8 +205,13 @@ export class DriverChain {
       part.grant = (await driver.shrink?.(grant, identities)) ?? grant;
     };
     if (requests.length === 0 || driver.extend === undefined) return () => Promise.resolve();
-    const extending = driver.extend(part.grant, owner, requests, { signal });
-    part.grant = await this.#inTime(extending, takeOut, signal, (late) => void (part.settling = late));
+    const extending = driver.extend(part.grant, owner, requests, options);
+    part.grant = await this.#inTime(
+      extending,
+      takeOut,
+      options.signal,
+      (late) => void (part.settling = late),
+    );
     const undo = (): Promise<void> => takeOut(part.grant);
     try {
       requireAll(about, requests, part.grant);
@@ -210,12 +223,13 @@ export class DriverChain {
   }
 
   /** A grant, or `ABORTED` as soon as the caller gives up; what is granted after that is given back. */
-  #inTime(
+  async #inTime(
     granting: Promise<Grant>,
     giveBack: (grant: Grant) => Promise<void>,
     signal: AbortSignal,
     whenLate: (late: Promise<unknown>) => void = () => undefined,
   ): Promise<Grant> {
+    if (!signal.aborted && (await isSettledAtOnce(granting))) return granting;
     return new Promise((resolve, reject) => {
       const giveUp = (): void => {
         const late = granting.then(giveBack, () => undefined);
@@ -249,6 +263,21 @@ export class DriverChain {
     const slots = await this.#slots?.catch(() => []);
     for (const { lazy } of (slots ?? []).toReversed()) await lazy.end();
   }
+}
+
+/**
+ * Whether a driver that waits for nothing has answered: then nobody has to listen to whether the caller gives up, which
+ * costs 0.4 ms of a start.
+ */
+async function isSettledAtOnce(promise: Promise<unknown>): Promise<boolean> {
+  let settled = false;
+  const settle = (): void => {
+    settled = true;
+  };
+  promise.then(settle, settle);
+  // Runs when all that can go on without an event has gone on.
+  await new Promise<void>((resolve) => process.nextTick(resolve));
+  return settled;
 }
 
 async function releasePart(part: HeldGrant): Promise<void> {

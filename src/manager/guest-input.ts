@@ -3,7 +3,14 @@ import { basename } from 'node:path';
 import { HoldfastError } from '../errors.js';
 import { combineGuests } from '../input/combine-guests.js';
 import { parseDiskArgument, parseLeaseArgument } from '../input/parse-arguments.js';
-import type { AskedMode, DiskDescription, GuestDescription, LeaseDescription } from '../vocabulary.js';
+import type {
+  AskedMode,
+  DiskDescription,
+  GuestDescription,
+  LeaseDescription,
+  LockRequest,
+  OwnerDescription,
+} from '../vocabulary.js';
 
 /** A domain that libvirt knows. */
 export interface LibvirtDomain {
@@ -44,8 +51,14 @@ export interface GuestParts {
   readonly owner?: { readonly uuid: string; readonly name: string; readonly id?: number };
 }
 
-/** A domain's XML, a domain that libvirt knows, or parts. */
-export type GuestInput = string | LibvirtDomain | GuestParts;
+/** What another manager has planned, to be locked here as it is: nothing is looked up, and nothing added. */
+export interface PlannedRequests {
+  readonly requests: readonly LockRequest[];
+  readonly owner: OwnerDescription;
+}
+
+/** A domain's XML, a domain that libvirt knows, parts, or requests. */
+export type GuestInput = string | LibvirtDomain | GuestParts | PlannedRequests;
 
 const isDomain = (input: LibvirtDomain | GuestParts): input is LibvirtDomain =>
   typeof input.name === 'string' &&
@@ -56,6 +69,7 @@ export async function describeGuest(input: GuestInput, signal?: AbortSignal): Pr
   if (typeof input === 'string') return describeGuest({ xml: input }, signal);
   if (typeof input !== 'object' || input === null)
     throw wrongInput('what to lock must be XML, { connect, name } or an object of parts');
+  if ('requests' in input) return { ...input, disks: [], leases: [] };
   if (isDomain(input)) return describeGuest({ domain: input }, signal);
   const { disks = [], leases = [], name, owner } = input;
   if (!Array.isArray(disks)) throw wrongInput('disks must be a list of paths or { path, mode, format }');

@@ -127,6 +127,23 @@ function openNew(path: string): number | undefined {
   }
 }
 
+/**
+ * Takes up the record of a hold that is adopted: the one whose descriptor was kept, if it still has its name, else a new
+ * one in its place. Throws `NO_RECORD`; then the descriptor is the caller's still.
+ */
+export function adoptRecord(directory: string, record: HoldRecord, fd: number | undefined): WrittenRecord {
+  const path = join(directory, record.id + suffix);
+  if (fd === undefined || !leadsTo(path, fd)) {
+    removeIfDead(path);
+    const written = writeRecord(directory, record);
+    if (fd !== undefined) closeSync(fd);
+    return written;
+  }
+  const written = { id: record.id, path, fd };
+  rewriteRecord(written, record);
+  return written;
+}
+
 /** Replaces what a record says, in place: its lock is on this file. Throws `NO_RECORD`. */
 export function rewriteRecord({ fd, path }: WrittenRecord, record: HoldRecord): void {
   try {
@@ -218,12 +235,16 @@ function readIfLive(path: string): LiveRecord | undefined {
 function removeIfDead(path: string): HoldRecord | undefined {
   return withFile(path, O_RDWR, (fd) => {
     if (!tryLock(fd, 'write', 0)) return undefined;
-    const named = lstatSync(path, { bigint: true, throwIfNoEntry: false });
-    const open = fstatSync(fd, { bigint: true });
-    if (named?.ino !== open.ino || named.dev !== open.dev) return undefined;
+    if (!leadsTo(path, fd)) return undefined;
     unlinkSync(path);
     return parseRecord(fd);
   });
+}
+
+function leadsTo(path: string, fd: number): boolean {
+  const named = lstatSync(path, { bigint: true, throwIfNoEntry: false });
+  const open = fstatSync(fd, { bigint: true });
+  return named?.ino === open.ino && named.dev === open.dev;
 }
 
 function withFile<Result>(path: string, flags: number, use: (fd: number) => Result): Result | undefined {

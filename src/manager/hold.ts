@@ -6,15 +6,18 @@ import { withoutName } from '../plan/make-plan.js';
 import { aborted, joinSignals } from './abort.js';
 import type { HeldGrant } from './driver-chain.js';
 import type { GuestInput } from './guest-input.js';
-import type { LockOptions } from './lock-options.js';
+import type { LockOptions, OwnerProcess } from './lock-options.js';
+import { savedHold, type SavedHold } from './saved-hold.js';
 
 /**
  * held -> released        release(): done; the locks are given back
  *      -> abandoned       abandon(): state unknown; nothing is given back on purpose
  *      -> handed over     handOver(): the started commands have it now
+ *      <-> suspended      suspend(), resume(): the guest is paused, and nothing is held; it ends as a held one does
  * A loss does not end a hold: what is left of it still has to be given back.
  */
-type State = 'held' | 'released' | 'abandoned' | 'handed over';
+type State = 'held' | 'suspended' | Ending;
+type Ending = 'released' | 'abandoned' | 'handed over';
 
 /** What the manager does for its holds. */
 export interface HoldKeeper {
@@ -24,8 +27,12 @@ export interface HoldKeeper {
     hold: HoldContents,
     plan: Plan,
   ): Promise<{ readonly contents: HoldContents; readonly failure: unknown }>;
+  suspend(hold: HoldContents): Promise<void>;
+  resume(hold: HoldContents, signal: AbortSignal): Promise<void>;
+  /** Writes down what has changed. */
+  rewrite(hold: HoldContents): Promise<HoldContents>;
   /** Gives the locks back, unless it is abandoned. `shared`: a child may have inherited them. */
-  end(hold: HoldContents, how: Exclude<State, 'held'>, shared: boolean): Promise<void>;
+  end(hold: HoldContents, how: Ending, shared: boolean): Promise<void>;
 }
 
 export interface HoldContents {
@@ -185,9 +192,43 @@ export class Hold {
     });
   }
 
-  #change(wish: string, work: () => Promise<void>): Promise<void> {
+  /** The guest is paused: gives the locks back until `resume`. Throws `UNSUPPORTED` if a driver cannot do that. */
+  suspend(): Promise<void> {
+    return this.#change('suspend', async () => {
+      await this.#keeper.suspend(this.#contents);
+      if (this.#state === 'held') this.#state = 'suspended';
+    });
+  }
+
+  /** Takes them again. Throws `LOST` if somebody else had one of them meanwhile. */
+  resume(signal: AbortSignal = new AbortController().signal): Promise<void> {
+    return this.#change(
+      'resume',
+      async () => {
+        await this.#keeper.resume(this.#contents, signal);
+        if (this.#state === 'suspended') this.#state = 'held';
+        this.#watchLosses();
+      },
+      'suspended',
+    );
+  }
+
+  /** It is another process's from now on, as far as the record and those who are refused are told; the locks stay as they are. */
+  passTo({ pid, startTime }: OwnerProcess): Promise<void> {
+    return this.#change('pass on', async () => {
+      const contents = { ...this.#contents, owner: { ...this.owner, pid, startTime } };
+      this.#contents = await this.#keeper.rewrite(contents);
+    });
+  }
+
+  /** What `manager.adopt` needs besides `descriptors` to take it up after a restart of this process. Plain data. */
+  save(): SavedHold {
+    return savedHold(this.#contents);
+  }
+
+  #change(wish: string, work: () => Promise<void>, from: 'held' | 'suspended' = 'held'): Promise<void> {
     const changed = this.#changing.then(() => {
-      this.#requireHeld(wish);
+      this.#requireHeld(wish, from);
       return work();
     });
     this.#changing = changed.catch(() => undefined);
@@ -249,12 +290,12 @@ export class Hold {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    if (this.#state === 'held') await this.release();
+    if (this.#isOpen) await this.release();
   }
 
   /** The one door through which the state changes. */
-  #end(how: Exclude<State, 'held'>, work = () => this.#endAfterChanges(how)): Promise<void> {
-    if (this.#state === 'held') {
+  #end(how: Ending, work = () => this.#endAfterChanges(how)): Promise<void> {
+    if (this.#isOpen) {
       this.#state = how;
       this.#extending?.abort(`the hold was ${how}`);
       this.#ending = work();
@@ -262,12 +303,16 @@ export class Hold {
     return this.#ending ?? Promise.resolve();
   }
 
-  async #endAfterChanges(how: Exclude<State, 'held'>): Promise<void> {
+  get #isOpen(): boolean {
+    return this.#state === 'held' || this.#state === 'suspended';
+  }
+
+  async #endAfterChanges(how: Ending): Promise<void> {
     await this.#changing;
     await this.#endNow(how);
   }
 
-  async #endNow(how: Exclude<State, 'held'>): Promise<void> {
+  async #endNow(how: Ending): Promise<void> {
     try {
       await this.#keeper.end(this.#contents, how, this.#shared);
     } finally {
@@ -280,9 +325,13 @@ export class Hold {
     this.#afterEnd = after;
   }
 
-  #requireHeld(wish: string): void {
-    if (this.#state === 'held') return;
-    throw new HoldfastError('ENDED', `cannot ${wish}: hold ${this.id} was ${this.#state} already`);
+  #requireHeld(wish: string, state: 'held' | 'suspended' = 'held'): void {
+    if (this.#state === state) return;
+    if (!this.#isOpen)
+      throw new HoldfastError('ENDED', `cannot ${wish}: hold ${this.id} was ${this.#state} already`);
+    throw new HoldfastError('USAGE', `cannot ${wish}: hold ${this.id} is ${this.#state}`, {
+      remedy: `It has to be ${state}.`,
+    });
   }
 
   #watchLosses(): void {

@@ -34,4 +34,17 @@ export interface LockOptions {
   readonly allowUnlocked?: boolean;
   /** The command that will hold, for the record and for those who are refused. */
   readonly command?: readonly string[];
+  /** The process that holds, where that is not this one: of a daemon that locks for others. */
+  readonly process?: OwnerProcess;
+  /**
+   * The descriptors are duplicated to a keeper, and inherited by nobody: giving the locks back has to unlock, because
+   * closing frees nothing while a duplicate is open.
+   */
+  readonly unlockOnRelease?: boolean;
+}
+
+export interface OwnerProcess {
+  readonly pid: number;
+  /** Clock ticks after boot: with the pid it names a process for good. */
+  readonly startTime: number;
 }

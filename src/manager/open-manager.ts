@@ -8,6 +8,7 @@ import type { PlaceOptions } from '../driver/places.js';
 import { HoldfastError, isHoldfastError } from '../errors.js';
 import { makePlan } from '../plan/make-plan.js';
 import type { PlanOptions } from '../plan/plan-options.js';
+import { isoTime } from '../system/clock.js';
 import { privateDirectory, runtimeDirectory } from '../system/runtime-directory.js';
 import type { GuestDescription, Plan } from '../vocabulary.js';
 import { aborted, joinSignals } from './abort.js';
@@ -17,14 +18,13 @@ import { readConfiguration, type Configuration } from './configuration.js';
 import type { DescribedDriver } from './driver-abilities.js';
 import { DriverChain, type ExplainFault } from './driver-chain.js';
 import { describeGuest, type GuestInput } from './guest-input.js';
-import { Hold, type HoldContents, type HoldKeeper } from './hold.js';
+import { holdKeeper, type HoldOffice } from './hold-office.js';
+import { Hold, type HoldContents } from './hold.js';
 import {
-  leaveRecord,
   newHoldId,
   readLiveRecords,
   removeSomeDead,
   recordOf,
-  rewriteRecord,
   writeRecord,
   type HoldRecord,
   type LiveRecord,
@@ -35,6 +35,7 @@ import { requireLockOptions, type LockOptions } from './lock-options.js';
 import type { LookOptions, Lookout, ResourceUse } from './who.js';
 import { ownerHere } from './owner.js';
 import { RecordDrivers } from './record-drivers.js';
+import type { SavedHold } from './saved-hold.js';
 import { waitFor } from './wait-for.js';
 
 export interface ManagerOptions {
@@ -54,7 +55,7 @@ export class Manager {
   readonly #options: ManagerOptions;
   #configuration: Promise<Configuration> | undefined;
   #chain: Promise<DriverChain> | undefined;
-  readonly #holds = new Map<string, { hold: Hold; record: WrittenRecord }>();
+  readonly #holds = new Map<string, Hold>();
   readonly #closing = new AbortController();
   readonly #holdsDirectory = join(runtimeDirectory(), 'holds');
   #recordDrivers: Promise<RecordDrivers> | undefined;
@@ -172,7 +173,7 @@ export class Manager {
     // A command may take its locks along and leave its record behind; this process's own holds do not.
     if (options.command !== undefined) await this.#tidy(removeSomeDead(this.#holdsDirectory));
     const acquired = await this.#acquire(guest, options, undefined);
-    return this.#keep(acquired, guest, options);
+    return this.#keep(acquired, options);
   }
 
   async #acquire(
@@ -188,10 +189,11 @@ export class Manager {
     let plan: Plan | undefined;
     const context = {
       chain,
-      owner: ownerHere(guest.owner),
+      owner: ownerHere(guest.owner, options.process),
       makePlan: async () => (plan = await makePlan(guest, planOptions)),
       allowUnlocked,
       signal,
+      unlockOnRelease: options.unlockOnRelease ?? false,
       before,
     };
     const attempt = async (explain: boolean): Promise<AcquiredPlan> => {
@@ -209,15 +211,11 @@ export class Manager {
     return waitFor(attempt, waitOptions, worthAsking, signal).finally(leave);
   }
 
-  async #keep(
-    { owner, plan, held, undo, notes }: AcquiredPlan,
-    guest: GuestDescription,
-    options: LockOptions,
-  ): Promise<Hold> {
+  async #keep({ owner, plan, held, undo, notes }: AcquiredPlan, options: LockOptions): Promise<Hold> {
     const contents = {
       id: newHoldId(),
       owner,
-      since: new Date().toISOString(),
+      since: isoTime(),
       plan,
       held,
       notes: [...plan.notes, ...notes],
@@ -227,66 +225,38 @@ export class Manager {
       if (options.signal?.aborted === true) throw aborted(options.signal);
       const directory = privateDirectory(this.#holdsDirectory);
       const record = writeRecord(directory, recordOf(contents, options.command));
-      const hold = new Hold(
-        { ...contents, recordDescriptor: record.fd },
-        this.#keeper(guest, record, options.command),
-      );
-      this.#holds.set(hold.id, { hold, record });
-      return hold;
+      return this.#open({ ...contents, recordDescriptor: record.fd }, record, options);
     } catch (error) {
       await undo();
       throw error;
     }
   }
 
-  #keeper(
-    guest: GuestDescription,
-    record: WrittenRecord,
-    command: readonly string[] | undefined,
-  ): HoldKeeper {
-    const rewritten = (contents: HoldContents): HoldContents => {
-      rewriteRecord(record, recordOf(contents, command));
-      return contents;
-    };
-    return {
-      extend: async (contents, input, options) => {
-        const added = { ...(await describeGuest(input, options.signal)), owner: guest.owner };
-        const { plan, held, undo, notes } = await this.#acquire(added, options, contents);
-        try {
-          return rewritten({
-            ...contents,
-            plan,
-            held: [...contents.held, ...held],
-            notes: [...new Set([...contents.notes, ...plan.notes, ...notes])],
-          });
-        } catch (error) {
-          await undo();
-          throw error;
-        }
-      },
-      shrink: async (contents, plan) => {
-        const stays = new Set(plan.requests.map(({ resource }) => resource.identity));
-        const goes = contents.plan.requests
-          .map(({ resource }) => resource.identity)
-          .filter((identity) => !stays.has(identity));
-        const { shrinkGrants } = await import('./change-hold.js');
-        const { held, failure } = await shrinkGrants(contents.held, goes);
-        const shrunk = { ...contents, held, plan };
-        try {
-          return { contents: rewritten(shrunk), failure };
-        } catch (error) {
-          return { contents: shrunk, failure: failure ?? error };
-        }
-      },
-      end: async (contents, how, shared) => {
-        this.#holds.delete(contents.id);
-        try {
-          if (how !== 'abandoned') await (await this.#drivers()).release(contents.held);
-        } finally {
-          if (how !== 'abandoned') leaveRecord(record, shared);
-        }
-      },
-    };
+  #open(contents: HoldContents, record: WrittenRecord, options: LockOptions): Hold {
+    const hold = new Hold(contents, holdKeeper(this.#office, record, options));
+    this.#holds.set(hold.id, hold);
+    return hold;
+  }
+
+  readonly #office: HoldOffice = {
+    acquire: (guest, options, before) => this.#acquire(guest, options, before),
+    release: async (held) => (await this.#drivers()).release(held),
+    forget: (id) => this.#holds.delete(id),
+  };
+
+  /**
+   * Takes up a hold of a process that has ended: what `hold.save()` gave, and the hold's descriptors in their order, which
+   * are its from then on; none if nobody was left to keep them, and then it is locked again. Throws `IN_USE` or `LOST`
+   * where somebody else has a part of it, `UNSUPPORTED`; then the descriptors are the caller's still.
+   */
+  async adopt(saved: SavedHold, descriptors: readonly number[]): Promise<Hold> {
+    this.#requireOpen();
+    const own = await (await this.#drivers()).started();
+    const others = await (this.#recordDrivers ??= this.#openRecordDrivers());
+    const { adoptHold } = await import('./adopt-hold.js');
+    const directory = privateDirectory(this.#holdsDirectory);
+    const adopted = await adoptHold(saved, descriptors, directory, (name) => others.started(name, own));
+    return this.#open(adopted.contents, adopted.record, { unlockOnRelease: true });
   }
 
   /**
@@ -369,7 +339,7 @@ export class Manager {
   async close(): Promise<void> {
     if (this.#closing.signal.aborted) return;
     this.#closing.abort(new HoldfastError('ABORTED', 'the manager was closed; nothing is held'));
-    const endings = await Promise.allSettled([...this.#holds.values()].map(({ hold }) => hold.release()));
+    const endings = await Promise.allSettled([...this.#holds.values()].map((hold) => hold.release()));
     await (await this.#chain?.catch(() => undefined))?.end();
     await (await this.#recordDrivers?.catch(() => undefined))?.end();
     const failed = endings.find((ending) => ending.status === 'rejected');

@@ -3,7 +3,14 @@
  * locked here, and no driver is known. Between the plan and the lock things move: `stillThere` and `planChanged`
  * tell whether they did.
  */
-import type { DiskDescription, GuestDescription, LeaseDescription, Plan, PlanItem } from '../vocabulary.js';
+import type {
+  DiskDescription,
+  GuestDescription,
+  LeaseDescription,
+  LockRequest,
+  Plan,
+  PlanItem,
+} from '../vocabulary.js';
 import { lookAtPath, type Seen } from './look-at-path.js';
 import { mergeRequests } from './merge-requests.js';
 import type { PlanOptions } from './plan-options.js';
@@ -67,6 +74,11 @@ function planLease(lease: LeaseDescription, planner: Planner): PlanItem {
   };
 }
 
+function plannedItem({ resource, mode }: LockRequest): PlanItem {
+  const role = mode === 'part' ? 'ancestor' : resource.kind;
+  return { role, label: resource.label, verdict: 'lock', mode, resource };
+}
+
 function whereKept({ label, path, place }: LeaseDescription): Seen | undefined {
   if (path === undefined) return undefined;
   return lookAtPath(path, `lease ${label}`, { resource: label, ...(place === undefined ? {} : { place }) });
@@ -84,12 +96,13 @@ export async function makePlan(guest: GuestDescription, options: PlanOptions = {
   const planner = new Planner(readSurroundings(options), options);
   const items: PlanItem[] = [];
   for (const domain of [guest.owner, ...(guest.otherDomains ?? [])]) {
-    if (domain.kind !== 'domain') continue;
+    if (domain.kind !== 'domain' || guest.requests !== undefined) continue;
     const resource = planner.identities.domainResource(domain);
     items.push({ role: 'domain', label: resource.label, verdict: 'lock', mode: 'exclusive', resource });
   }
   for (const disk of guest.disks) items.push(...(await planDisk(disk, planner)));
   for (const lease of guest.leases) items.push(planLease(lease, planner));
+  for (const request of guest.requests ?? []) items.push(plannedItem(request));
   return {
     owner: guest.owner,
     ...mergeRequests(items),

@@ -38,7 +38,7 @@ async function acquireAll(
   requests: readonly LockRequest[],
   signal = new AbortController().signal,
 ) {
-  return chain.acquire(self, (await chain.assign(requests)).shares, signal);
+  return chain.acquire(self, (await chain.assign(requests)).shares, { signal });
 }
 
 test('drivers are asked in order and give back in reverse', async () => {
@@ -67,7 +67,7 @@ test('a grant that comes after the caller gave up is released, before the chain 
   const chain = new DriverChain([slow], {});
   const abort = new AbortController();
   const { shares } = await chain.assign([request]);
-  const acquiring = chain.acquire(self, shares, abort.signal);
+  const acquiring = chain.acquire(self, shares, { signal: abort.signal });
   abort.abort(new Error('enough'));
   await assert.rejects(
     acquiring,
@@ -120,12 +120,12 @@ test('an extension grows the grant where the driver can, and is taken out again 
     held[0]?.grant.requests.map(({ resource }) => resource.identity);
 
   refuses = true;
-  await assert.rejects(chain.acquire(self, shares, signal, held), (error) =>
+  await assert.rejects(chain.acquire(self, shares, { signal }, held), (error) =>
     isHoldfastError(error, 'IN_USE'),
   );
   assert.deepEqual(identities(), ['a']);
   refuses = false;
-  const { added } = await chain.acquire(self, shares, signal, held);
+  const { added } = await chain.acquire(self, shares, { signal }, held);
   assert.deepEqual(identities(), ['a', 'b']);
   assert.deepEqual(
     added.map(({ about }) => about.name),

@@ -31,7 +31,7 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
   doctor: [...foundation, 'input', 'plan', 'holders', 'manager'],
   index: [...foundation, 'input', 'plan', 'holders', 'driver', 'manager', 'doctor'],
   rfc2010: ['index', ...words, 'driver/contract'],
-  daemon: ['index', ...words],
+  daemon: ['index', 'version', ...foundation],
   cli: ['index', 'version', ...words],
 };
 

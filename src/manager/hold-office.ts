@@ -1,0 +1,77 @@
+/** What the manager does for one hold until it ends: its record, its changes, its end. */
+import type { GuestDescription } from '../vocabulary.js';
+import type { AcquireContext, AcquiredPlan } from './acquire-plan.js';
+import type { HeldGrant } from './driver-chain.js';
+import { describeGuest } from './guest-input.js';
+import type { HoldContents, HoldKeeper } from './hold.js';
+import { leaveRecord, recordOf, rewriteRecord, type WrittenRecord } from './hold-record.js';
+import type { LockOptions } from './lock-options.js';
+
+/** The manager, as its holds need it. */
+export interface HoldOffice {
+  acquire(
+    guest: GuestDescription,
+    options: LockOptions,
+    before: AcquireContext['before'],
+  ): Promise<AcquiredPlan>;
+  release(held: readonly HeldGrant[]): Promise<void>;
+  /** It ends, and is no longer the manager's to close. */
+  forget(id: string): void;
+}
+
+/** @param options those that the hold was locked with. */
+export function holdKeeper(
+  office: HoldOffice,
+  record: WrittenRecord,
+  { command, unlockOnRelease = false }: LockOptions,
+): HoldKeeper {
+  const rewritten = (contents: HoldContents): HoldContents => {
+    rewriteRecord(record, recordOf(contents, command));
+    return contents;
+  };
+  return {
+    rewrite: async (contents) => rewritten(contents),
+    extend: async (contents, input, options) => {
+      const { owner } = contents;
+      const added = { ...(await describeGuest(input, options.signal)), owner };
+      const own = { ...options, process: owner, unlockOnRelease };
+      const { plan, held, undo, notes } = await office.acquire(added, own, contents);
+      try {
+        return rewritten({
+          ...contents,
+          plan,
+          held: [...contents.held, ...held],
+          notes: [...new Set([...contents.notes, ...plan.notes, ...notes])],
+        });
+      } catch (error) {
+        await undo();
+        throw error;
+      }
+    },
+    shrink: async (contents, plan) => {
+      const stays = new Set(plan.requests.map(({ resource }) => resource.identity));
+      const goes = contents.plan.requests
+        .map(({ resource }) => resource.identity)
+        .filter((identity) => !stays.has(identity));
+      const { shrinkGrants } = await import('./change-hold.js');
+      const { held, failure } = await shrinkGrants(contents.held, goes);
+      const shrunk = { ...contents, held, plan };
+      try {
+        return { contents: rewritten(shrunk), failure };
+      } catch (error) {
+        return { contents: shrunk, failure: failure ?? error };
+      }
+    },
+    suspend: async ({ held }) => (await import('./change-hold.js')).suspendGrants(held),
+    resume: async ({ held }, signal) => (await import('./change-hold.js')).resumeGrants(held, signal),
+    end: async (contents, how, shared) => {
+      office.forget(contents.id);
+      try {
+        if (how !== 'abandoned') await office.release(contents.held);
+      } finally {
+        // A keeper has a duplicate, and is no child that would keep the record alive.
+        if (how !== 'abandoned') leaveRecord(record, shared && !unlockOnRelease);
+      }
+    },
+  };
+}
