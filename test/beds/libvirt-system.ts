@@ -19,6 +19,8 @@ export interface LibvirtSystemOptions {
   readonly locks: LockDaemon;
   /** libvirt's file_lockspace_dir; without it the disks themselves are locked. */
   readonly lockspace?: string;
+  /** A directory of locks for leases: libvirt itself makes only those that are configured, so it is its lvm_lockspace_dir. */
+  readonly leases?: string;
   /** An address of its own in a network of its own, in which others can be (`joinNetworks`). */
   readonly address?: string;
   /** Starts it among the programs of another bed; else it is started here. */
@@ -118,11 +120,14 @@ export class LibvirtSystem {
   }
 
   #writeSettings(): void {
-    const { lockspace, address } = this.#options;
+    const { lockspace, leases, address } = this.#options;
     const etc = join(this.#own, 'etc/libvirt');
     writeFileSync(join(etc, 'qemu.conf'), qemuSettings);
-    const lockd = lockspace === undefined ? '' : `file_lockspace_dir = "${lockspace}"\n`;
-    writeFileSync(join(etc, 'qemu-lockd.conf'), lockd);
+    const lockd = [
+      ...(lockspace === undefined ? [] : [`file_lockspace_dir = "${lockspace}"\n`]),
+      ...(leases === undefined ? [] : [`lvm_lockspace_dir = "${leases}"\n`]),
+    ];
+    writeFileSync(join(etc, 'qemu-lockd.conf'), lockd.join(''));
     const tcp =
       address === undefined
         ? ''
