@@ -40,11 +40,11 @@ export function noSuchProcess(pid: number): RpcError {
 /** `by`: who has it, in words, if that is known. */
 export function isLocked(name: string, by: string | undefined): RpcError {
   const who = by === undefined ? '' : ` by ${by}`;
-  return answer('resourceBusy', 'lockspace', `Lockspace resource '${name}' is locked${who}`);
+  return answer('resourceBusy', 'lockspace', `resource busy: Lockspace resource '${name}' is locked${who}`);
 }
 
 export function isNotLocked(name: string): RpcError {
-  return answer('resourceBusy', 'lockspace', `Lockspace resource '${name}' is not locked`);
+  return answer('resourceBusy', 'lockspace', `resource busy: Lockspace resource '${name}' is not locked`);
 }
 
 export function otherOwner(pid: number): RpcError {
