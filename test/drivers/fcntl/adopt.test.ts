@@ -5,10 +5,9 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import type { Driver, Grant } from '../../../src/driver/contract.js';
 import fcntl from '../../../src/drivers/fcntl/fcntl.js';
-import { DescriptorMessages } from '../../../src/system/pass-descriptors.js';
-import { messageSocketPair } from '../../../src/system/unix-socket.js';
 import type { LockRequest, Mode, Owner, Resource } from '../../../src/vocabulary.js';
 import { fileResource, namedResource } from '../../beds/file-resource.js';
+import { duplicates } from '../../beds/keep-descriptors.js';
 import { privateRuntime } from '../../beds/private-folder.js';
 
 const folder = privateRuntime();
@@ -30,17 +29,6 @@ let count = 0;
 const newDisk = (): Resource => fileResource(join(folder, `disk-${++count}`));
 const asked = (resources: readonly Resource[], mode: Mode = 'exclusive'): LockRequest[] =>
   resources.map((resource) => ({ resource, mode }));
-
-/** Duplicates, as a keeper has them: the same open files under other numbers. */
-function duplicates(descriptors: readonly number[]): readonly number[] {
-  const [one, two] = messageSocketPair();
-  new DescriptorMessages(one, 16).send(1, descriptors);
-  const received = new DescriptorMessages(two, 16).receive(true);
-  closeSync(one);
-  closeSync(two);
-  assert.ok(received !== undefined && received !== 'nothing');
-  return received.descriptors;
-}
 
 async function isFree(driver: Driver, resource: Resource): Promise<boolean> {
   const [result] = (await driver.probe?.(asked([resource]))) ?? [];
