@@ -18,6 +18,11 @@ const MSG_TRUNC = 0x20;
 const MSG_CTRUNC = 0x8;
 const EINTR = 4;
 const EAGAIN = 11;
+/**
+ * The other end has closed without reading all that it was sent: said once, before what it has sent itself is received,
+ * and before the next send says EPIPE.
+ */
+const ECONNRESET = 104;
 const ETOOMANYREFS = 109;
 /** Until some of a user's descriptors that are on their way have been received: root has no limit of them. */
 const retryMs = 1;
@@ -74,7 +79,7 @@ export class DescriptorMessages {
     while (sendmsg(this.#fd, this.#header, MSG_NOSIGNAL) === -1) {
       const number = errno();
       if (number === ETOOMANYREFS) pauseThread(retryMs);
-      else if (number !== EINTR) throw systemError('sendmsg', number);
+      else if (number !== EINTR && number !== ECONNRESET) throw systemError('sendmsg', number);
     }
   }
 
@@ -89,7 +94,9 @@ export class DescriptorMessages {
     this.#header.writeBigUInt64LE(libcAddress(this.#control), 32);
     this.#header.writeBigUInt64LE(BigInt(controlBytes), 40);
     this.#header.writeInt32LE(0, 48);
-    const count = recvmsg(this.#fd, this.#header, MSG_CMSG_CLOEXEC | (wait ? 0 : MSG_DONTWAIT));
+    const flags = MSG_CMSG_CLOEXEC | (wait ? 0 : MSG_DONTWAIT);
+    let count = recvmsg(this.#fd, this.#header, flags);
+    if (count === -1 && errno() === ECONNRESET) count = recvmsg(this.#fd, this.#header, flags);
     if (count === -1) {
       const number = errno();
       if (number === EAGAIN || number === EINTR) return 'nothing';

@@ -81,6 +81,28 @@ test('what a daemon keeps outlives it, and the next one gets it', () => {
   for (const fd of [nextKeeperFd, nextDaemonFd]) closeSync(fd);
 });
 
+test('a daemon that ended before it had read what the keeper gave it: what it has sent is kept', () => {
+  const things = new KeptThings();
+  const before = lockedFile('before');
+  things.add(1, { record: 'before', descriptors: [before.fd] });
+  const [keeperFd, daemonFd] = messageSocketPair();
+  things.giveTo(keeperFd);
+  const own = lockedFile('own');
+  new Channel(daemonFd).keep(2, 'own', [own.fd]);
+  // The kernel tells the other end with ECONNRESET that something was not read.
+  for (const fd of [own.fd, daemonFd]) closeSync(fd);
+  assert.equal(new KeeperEnd(keeperFd, things).drain(), false);
+  assert.deepEqual([things.size, before.free(), own.free()], [2, false, false]);
+  closeSync(keeperFd);
+
+  const [nextKeeperFd, nextDaemonFd] = messageSocketPair();
+  things.giveTo(nextKeeperFd);
+  closeSync(nextDaemonFd);
+  assert.throws(() => things.giveTo(nextKeeperFd), { code: 'EPIPE' });
+  closeSync(nextKeeperFd);
+  for (const id of [1, 2]) things.remove(id);
+});
+
 test('a keeper that went away before it gave all is an error', () => {
   const [keeperFd, daemonFd] = messageSocketPair();
   closeSync(keeperFd);
