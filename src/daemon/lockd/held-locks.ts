@@ -2,7 +2,7 @@
  * Takes and gives back locks: the kernel, the keeper, the journal and the table, in the order in which a crash between any
  * two of them leaves no lock that two have, and none that its owner has lost.
  *
- * Taking: lock, keep, journal, table; then the answer goes out. Giving back: journal and keeper first, then unlock:
+ * Taking: lock, keep, table, journal; then the answer goes out. Giving back: journal and keeper first, then unlock:
  * after a crash in between this process's descriptor is closed, and nobody else's record says that it is held.
  */
 import type { Channel, Kept } from '../keeper/channel.js';
@@ -21,6 +21,12 @@ interface LockRecord {
   readonly owners: readonly LockdOwner[];
 }
 
+/** The same of a lockspace: libvirt makes its own only when it starts, so they outlive the daemon as well. */
+interface LockspaceRecord {
+  readonly v: 1;
+  readonly madeLockspace: string;
+}
+
 export interface WantedLock {
   readonly lockspace: string;
   readonly name: string;
@@ -32,6 +38,8 @@ export class HeldLocks {
   readonly #table: LockTable;
   readonly #channel: Channel;
   readonly #journal: () => Journal;
+  /** Ids by path. */
+  readonly #lockspaces = new Map<string, number>();
   #lastId = 0;
 
   /** @param journal made after everything that was held before has been taken up again. */
@@ -64,20 +72,37 @@ export class HeldLocks {
     };
     const record = recordOf(lock);
     this.#channel.keep(lock.id, record, [fd]);
-    this.#journal().held(lock.id, record);
+    // A journal that has grown too large is written anew from the table.
     this.#table.set(lock);
+    this.#journal().held(lock.id, record);
     return lock;
   }
 
   /** The same lock with other owners, or without doubt: at least one owner. */
   change(lock: Lock, change: Partial<Pick<Lock, 'owners' | 'doubtful'>>): void {
     const next = { ...lock, ...change };
-    if (change.owners !== undefined) {
-      const record = recordOf(next);
-      this.#channel.update(lock.id, record);
-      this.#journal().held(lock.id, record);
-    }
     this.#table.set(next);
+    if (change.owners === undefined) return;
+    const record = recordOf(next);
+    this.#channel.update(lock.id, record);
+    this.#journal().held(lock.id, record);
+  }
+
+  /** A lockspace that somebody has made. */
+  addLockspace(path: string): void {
+    this.#table.addLockspace(path);
+    if (this.#lockspaces.has(path)) return;
+    const id = ++this.#lastId;
+    const record = lockspaceRecordOf(path);
+    this.#channel.keep(id, record, []);
+    this.#lockspaces.set(path, id);
+    this.#journal().held(id, record);
+  }
+
+  /** What a journal that starts anew has to say, with the ids of the keeper. */
+  *records(): Generator<readonly [id: number, record: string]> {
+    for (const [path, id] of this.#lockspaces) yield [id, lockspaceRecordOf(path)];
+    for (const lock of this.#table.locks()) yield [lock.id, recordOf(lock)];
   }
 
   giveBack(lock: Lock): void {
@@ -89,22 +114,30 @@ export class HeldLocks {
 
   /**
    * Takes up what the keeper kept. It is locked all the time, unless the daemon ended just as it was given back: then
-   * it is locked again, or else forgotten. Gives the locks that somebody else has now.
+   * it is locked again, or else forgotten. Gives how many there are, and the locks that somebody else has now.
    */
-  adopt(kept: readonly Kept[]): { readonly lost: readonly string[] } {
+  adopt(kept: readonly Kept[]): { readonly adopted: number; readonly lost: readonly string[] } {
     const lost: string[] = [];
+    let adopted = 0;
     for (const { id, record, descriptors } of kept) {
       this.#lastId = Math.max(this.#lastId, id);
       const [fd] = descriptors;
-      const said = parseRecord(record);
+      const parsed = parseRecord(record);
+      if (parsed !== undefined && 'madeLockspace' in parsed) {
+        this.#table.addLockspace(parsed.madeLockspace);
+        this.#lockspaces.set(parsed.madeLockspace, id);
+        continue;
+      }
+      const said = parsed;
       if (fd === undefined || said === undefined || !lockBytes(fd, said.shared)) {
         lost.push(record);
         this.#channel.drop(id);
         continue;
       }
       this.#table.set({ ...lockOf(id, said, fd), doubtful: true });
+      adopted++;
     }
-    return { lost };
+    return { adopted, lost };
   }
 
   /** Takes again what the journal says was held when nobody was left to keep it. */
@@ -115,7 +148,15 @@ export class HeldLocks {
     const taken: Lock[] = [];
     const lost: string[] = [];
     for (const text of records) {
-      const said = parseRecord(text);
+      const parsed = parseRecord(text);
+      if (parsed !== undefined && 'madeLockspace' in parsed) {
+        const id = ++this.#lastId;
+        this.#channel.keep(id, text, []);
+        this.#table.addLockspace(parsed.madeLockspace);
+        this.#lockspaces.set(parsed.madeLockspace, id);
+        continue;
+      }
+      const said = parsed;
       const fd =
         said === undefined
           ? undefined
@@ -138,8 +179,13 @@ export class HeldLocks {
   }
 }
 
-export function recordOf({ lockspace, name, shared, autocreated, since, owners }: Lock): string {
+function recordOf({ lockspace, name, shared, autocreated, since, owners }: Lock): string {
   const record: LockRecord = { v: 1, lockspace, name, shared, autocreated, since, owners };
+  return JSON.stringify(record);
+}
+
+function lockspaceRecordOf(path: string): string {
+  const record: LockspaceRecord = { v: 1, madeLockspace: path };
   return JSON.stringify(record);
 }
 
@@ -153,14 +199,15 @@ function lockOf(id: number, said: LockRecord, fd: number): Omit<Lock, 'doubtful'
 }
 
 /** Written by a daemon of this or another version; what is not of this form is no lock. */
-function parseRecord(text: string): LockRecord | undefined {
-  let said: Partial<LockRecord>;
+function parseRecord(text: string): LockRecord | LockspaceRecord | undefined {
+  let said: Partial<LockRecord & LockspaceRecord>;
   try {
-    said = JSON.parse(text) as Partial<LockRecord>;
+    said = JSON.parse(text) as Partial<LockRecord & LockspaceRecord>;
   } catch {
     return undefined;
   }
-  const { v, lockspace, name, owners, since } = said;
+  const { v, lockspace, name, owners, since, madeLockspace } = said;
+  if (v === 1 && typeof madeLockspace === 'string') return { v, madeLockspace };
   const whole =
     v === 1 &&
     typeof lockspace === 'string' &&

@@ -208,7 +208,7 @@ export class LockdServer {
   }
 
   #createLockspace(path: string): RpcError | undefined {
-    const { table } = this.#options;
+    const { table, held } = this.#options;
     if (table.hasLockspace(path)) return undefined;
     if (!path.startsWith('/')) return answers.notAName(path);
     try {
@@ -219,7 +219,7 @@ export class LockdServer {
         Math.abs((error as NodeJS.ErrnoException).errno ?? 0),
       );
     }
-    table.addLockspace(path);
+    held.addLockspace(path);
     return undefined;
   }
 

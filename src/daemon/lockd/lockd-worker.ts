@@ -8,7 +8,7 @@ import { monotonicMs } from '../../system/clock.js';
 import { Epoll, readable } from '../../system/epoll.js';
 import { calm } from '../../system/event-fd.js';
 import { Channel } from '../keeper/channel.js';
-import { HeldLocks, recordOf } from './held-locks.js';
+import { HeldLocks } from './held-locks.js';
 import { Journal, readJournal } from './journal.js';
 import { LockTable, type Lock } from './lock-table.js';
 import { LockdServer, type LockdEvent } from './lockd-server.js';
@@ -60,13 +60,11 @@ function serve(port: MessagePort, data: LockdWorkerData): void {
   const channel = new Channel(data.channel);
   let journal: Journal | undefined;
   const held = new HeldLocks(table, channel, () => (journal ??= openJournal()));
-  const openJournal = (): Journal =>
-    new Journal(data.journalPath, function* () {
-      for (const lock of table.locks()) yield [lock.id, recordOf(lock)] as const;
-    });
+  const openJournal = (): Journal => new Journal(data.journalPath, () => held.records());
 
   const kept = channel.takeKept();
-  const lost = [...held.adopt(kept).lost];
+  const { adopted, lost: lostMeanwhile } = held.adopt(kept);
+  const lost = [...lostMeanwhile];
   let takenAgain = 0;
   if (kept.length === 0) {
     // Either nothing was held, or the keeper ended as well.
@@ -76,7 +74,7 @@ function serve(port: MessagePort, data: LockdWorkerData): void {
   }
   journal ??= openJournal();
   for (const lock of [...table.locks()]) watchOwners(lock);
-  add('adopted', kept.length + takenAgain);
+  add('adopted', adopted + takenAgain);
 
   /** Those that ended while no daemon ran are gone, and so is what they held. */
   function watchOwners(lock: Lock): void {
@@ -111,7 +109,7 @@ function serve(port: MessagePort, data: LockdWorkerData): void {
     else if (order.order === 'report everything') everything = order.on;
     else tell({ news: 'locks', token: order.token, locks: [...table.locks()] });
   };
-  tell({ news: 'ready', adopted: kept.length, takenAgain, lost });
+  tell({ news: 'ready', adopted, takenAgain, lost });
   while (running) {
     const nextMs = server.handleTime();
     const waitMs = Math.min(turnMsMax, Math.max(0, Math.ceil(nextMs - monotonicMs())));
