@@ -20,6 +20,7 @@ const queueBytes = 8 * 1024 * 1024;
 
 export class Channel {
   readonly #messages: DescriptorMessages;
+  #keeperEnded = false;
 
   constructor(fd: number) {
     setSendBuffer(fd, queueBytes);
@@ -41,18 +42,35 @@ export class Channel {
     }
   }
 
+  /**
+   * Whether somebody has killed the keeper. Then what is held is held by this process alone, and only the journal outlives
+   * it: still better than to give it up, or to refuse to give it back.
+   */
+  get keeperEnded(): boolean {
+    return this.#keeperEnded;
+  }
+
   keep(id: number, record: string, descriptors: readonly number[]): void {
-    const bytes = writeKeepMessage(this.#messages.buffer, keepKind.keep, id, record);
-    this.#messages.send(bytes, descriptors);
+    this.#send(writeKeepMessage(this.#messages.buffer, keepKind.keep, id, record), descriptors);
   }
 
   /** The same thing, with another record. */
   update(id: number, record: string): void {
-    this.#messages.send(writeKeepMessage(this.#messages.buffer, keepKind.update, id, record), []);
+    this.#send(writeKeepMessage(this.#messages.buffer, keepKind.update, id, record), []);
   }
 
   /** The keeper closes its descriptors of it, soon; a lock that has to be free at once is unlocked first. */
   drop(id: number): void {
-    this.#messages.send(writeKeepMessage(this.#messages.buffer, keepKind.drop, id, ''), []);
+    this.#send(writeKeepMessage(this.#messages.buffer, keepKind.drop, id, ''), []);
+  }
+
+  #send(bytes: number, descriptors: readonly number[]): void {
+    if (this.#keeperEnded) return;
+    try {
+      this.#messages.send(bytes, descriptors);
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'EPIPE') throw error;
+      this.#keeperEnded = true;
+    }
   }
 }

@@ -50,7 +50,9 @@ export interface LockdEvent {
     | 'owner ended'
     | 'owner signalled'
     | 'connection refused'
-    | 'connection closed for what it sent';
+    | 'connection closed for what it sent'
+    /** Killed by somebody: there is nobody left to start the daemon again, and only the journal outlives it. */
+    | 'keeper ended';
   readonly facts: Readonly<Record<string, unknown>>;
 }
 

@@ -101,6 +101,8 @@ function serve(port: MessagePort, data: LockdWorkerData): void {
     explain: (token, path) => tell({ news: 'explain', token, path }),
   });
   epoll.add(data.wakeFd, readable);
+  // The keeper says nothing more: what can be read is its end.
+  epoll.add(data.channel, readable);
 
   let running = true;
   const obey = (order: LockdOrder): void => {
@@ -114,6 +116,10 @@ function serve(port: MessagePort, data: LockdWorkerData): void {
     const nextMs = server.handleTime();
     const waitMs = Math.min(turnMsMax, Math.max(0, Math.ceil(nextMs - monotonicMs())));
     epoll.wait(waitMs, (fd, events) => {
+      if (fd === data.channel) {
+        epoll.remove(fd);
+        return report({ what: 'keeper ended', facts: { locks: table.size } });
+      }
       if (fd !== data.wakeFd) return void server.handle(fd, events);
       calm(fd);
       for (let given = receiveMessageOnPort(port); given !== undefined; given = receiveMessageOnPort(port)) {
@@ -134,6 +140,7 @@ const counterOf: Readonly<Record<LockdEvent['what'], LockdCounter | undefined>> 
   'owner signalled': 'signals',
   'connection refused': 'turnedAway',
   'connection closed for what it sent': 'turnedAway',
+  'keeper ended': undefined,
 };
 
 if (parentPort !== null) serve(parentPort, workerData as LockdWorkerData);
