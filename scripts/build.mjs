@@ -17,7 +17,7 @@ const fastBuiltins = {
     const here = 'require("url").pathToFileURL(__filename).href';
     let changed = code.replaceAll(`(0, node_module.createRequire)(${here})`, 'require');
     const heavy =
-      /^let (?<name>node_\w+(?:\$\d+)?) = require\("(?<module>node:(?:child_process|crypto|fs\/promises|module|timers\/promises|tty))"\);\n/gm;
+      /^let (?<name>node_\w+(?:\$\d+)?) = require\("(?<module>node:(?:child_process|crypto|fs\/promises|module|os|timers\/promises|tty|url|util))"\);\n/gm;
     for (const { 0: line, groups } of code.matchAll(heavy)) {
       const use = new RegExp(`\\b${groups.name.replace('$', '\\$')}\\.`, 'g');
       changed = changed.replace(line, '').replaceAll(use, `process.getBuiltinModule("${groups.module}").`);

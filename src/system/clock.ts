@@ -8,3 +8,11 @@ export function monotonicMs(): number {
 export function pauseThread(ms: number): void {
   Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms);
 }
+
+/** What `date.toISOString()` gives, which takes 0.2 ms of a start at its first use. */
+export function isoTime(date: Date = new Date()): string {
+  const two = (part: number): string => String(part).padStart(2, '0');
+  const day = `${date.getUTCFullYear()}-${two(date.getUTCMonth() + 1)}-${two(date.getUTCDate())}`;
+  const time = `${two(date.getUTCHours())}:${two(date.getUTCMinutes())}:${two(date.getUTCSeconds())}`;
+  return `${day}T${time}.${String(date.getUTCMilliseconds()).padStart(3, '0')}Z`;
+}

@@ -30,8 +30,11 @@ export function findCommand(command: string, path: string = process.env['PATH'] 
   let denied: unknown;
   for (const candidate of candidates) {
     try {
+      // Mostly it is in a later folder of PATH, and an exception for each of the others costs 20 us.
+      const stats = statSync(candidate, { throwIfNoEntry: false });
+      if (stats === undefined) continue;
       accessSync(candidate, constants.X_OK);
-      if (statSync(candidate).isFile()) return candidate;
+      if (stats.isFile()) return candidate;
       denied = new Error(`${candidate} is not a file`);
     } catch (error) {
       // A folder of PATH that may not be searched is passed over, as shells do; a file that is there is not.

@@ -5,7 +5,7 @@ import { HoldfastError } from '../errors.js';
 
 const machineIdPattern = /^[0-9a-f]{32}$/;
 const known = new Map<string, string>();
-/** uname(2) takes Node 15 us; who renames a host while programs run finds the old name in their records. */
+/** Who renames a host while programs run finds the old name in their records. */
 let name: string | undefined;
 
 function readLine(path: string): string {
@@ -16,6 +16,11 @@ function readLine(path: string): string {
   }
 }
 
+function machineIdIn(path: string): string | undefined {
+  const id = readLine(path).replaceAll('-', '');
+  return machineIdPattern.test(id) && !/^0+$/.test(id) ? id : undefined;
+}
+
 /**
  * 32 hexadecimal digits that are this host's alone: `/etc/machine-id` (machine-id(5)), else D-Bus's copy of it,
  * else the kernel's boot id, which is new at each boot: enough for locks, which do not outlive a boot either.
@@ -24,11 +29,10 @@ function readLine(path: string): string {
 export function machineId(root = '/'): string {
   const before = known.get(root);
   if (before !== undefined) return before;
-  const found = [
-    readLine(`${root}/etc/machine-id`),
-    readLine(`${root}/var/lib/dbus/machine-id`),
-    readLine(`${root}/proc/sys/kernel/random/boot_id`).replaceAll('-', ''),
-  ].find((id) => machineIdPattern.test(id) && !/^0+$/.test(id));
+  const found =
+    machineIdIn(`${root}/etc/machine-id`) ??
+    machineIdIn(`${root}/var/lib/dbus/machine-id`) ??
+    machineIdIn(`${root}/proc/sys/kernel/random/boot_id`);
   if (found === undefined) {
     throw new HoldfastError(
       'CONFIG',
@@ -50,8 +54,9 @@ export function bootId(root = '/'): string {
   return readLine(`${root}/proc/sys/kernel/random/boot_id`);
 }
 
+/** What gethostname(2) gives; from /proc, because loading node:os costs more of a start. */
 export function hostName(): string {
-  return (name ??= hostname());
+  return (name ??= readLine('/proc/sys/kernel/hostname') || hostname());
 }
 
 /** When this host booted, in seconds since 1970 (`btime` of proc(5), /proc/stat). */

@@ -1,12 +1,11 @@
 /** libvirt's own configuration files: where they stand, and what a line of them says. */
-import { homedir } from 'node:os';
 import { join } from 'node:path';
+import { userConfiguration } from './user-configuration.js';
 
 /** Where an unprivileged libvirt (`qemu:///session`) and the system's keep their files. */
 export function libvirtDirectories(): readonly string[] {
-  const config = process.env['XDG_CONFIG_HOME'];
-  const home = config?.startsWith('/') === true ? config : join(homedir(), '.config');
-  return process.geteuid?.() === 0 ? ['/etc/libvirt'] : ['/etc/libvirt', join(home, 'libvirt')];
+  if (process.geteuid?.() === 0) return ['/etc/libvirt'];
+  return ['/etc/libvirt', join(userConfiguration(), 'libvirt')];
 }
 
 /** The string that `key = "value"` gives; libvirt's files have one setting a line and `#` comments. */

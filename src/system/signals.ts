@@ -1,5 +1,4 @@
 /** Signal dispositions as the command should find them (execve(2): handled signals become default, ignored ones stay). */
-import { constants } from 'node:os';
 import { libcFunction } from './libc.js';
 import type { LaunchState } from './launch-state.js';
 
@@ -7,10 +6,15 @@ const SIG_DFL = 0;
 const SIG_IGN = 1;
 const standardSignalsMax = 31;
 
-const { SIGKILL, SIGSTOP, SIGCHLD } = constants.signals;
+// signal(7): the numbers of every architecture that Node is made for, without loading node:os for them.
+const SIGKILL = 9;
+const SIGSTOP = 19;
+const SIGCHLD = 17;
+const SIGPIPE = 13;
+const SIGXFSZ = 25;
 
 /** Which signals Node itself ignores. */
-const ignoredByNode: readonly number[] = [constants.signals.SIGPIPE, constants.signals.SIGXFSZ];
+const ignoredByNode: readonly number[] = [SIGPIPE, SIGXFSZ];
 
 const signal = libcFunction<[number: number, handler: number]>(
   'intptr_t signal(int number, intptr_t handler)',

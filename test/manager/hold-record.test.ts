@@ -5,9 +5,11 @@ import { closeSync, existsSync, mkdirSync, readdirSync, symlinkSync, writeFileSy
 import { join } from 'node:path';
 import { test } from 'node:test';
 import {
+  fewRecords,
   leaveRecord,
   newHoldId,
   readLiveRecords,
+  removeSomeDead,
   rewriteRecord,
   writeRecord,
   type HoldRecord,
@@ -60,6 +62,24 @@ test('the record of a process that died is removed, and told of', () => {
   );
   assert.deepEqual(died, [said]);
   assert.deepEqual(readdirSync(holds), []);
+});
+
+test('a few that are left are left alone, and more never pile up', () => {
+  const holds = directory('few');
+  const leave = (): void => closeSync(writeRecord(holds, record()).fd);
+  for (let left = 0; left < fewRecords; left += 1) leave();
+  assert.deepEqual(removeSomeDead(holds), []);
+  assert.equal(readdirSync(holds).length, fewRecords);
+  leave();
+  assert.ok(removeSomeDead(holds).length > 1);
+  const kept = writeRecord(holds, record());
+  for (let round = 0; round < 50; round += 1) {
+    leave();
+    removeSomeDead(holds);
+    assert.ok(readdirSync(holds).length <= fewRecords + 1);
+  }
+  assert.equal(readLiveRecords(holds, () => undefined).length, 1);
+  closeSync(kept.fd);
 });
 
 test('a child that inherited the descriptor keeps the record', async () => {

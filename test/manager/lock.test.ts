@@ -497,7 +497,7 @@ test('a hold whose disk was renamed or removed is listed still', async () => {
   assert.deepEqual(await manager.holds(), []);
 });
 
-test('what dead holds left behind, records and lock files, does not pile up', async () => {
+test('what dead holds left behind, records and lock files, is removed by who looks', async () => {
   const guest = xmlOf('');
   const script = `import { openManager } from ${JSON.stringify(new URL('../../src/index.ts', import.meta.url).href)};
     await openManager({ configuration: false }).lock(${JSON.stringify(guest)}, { command: ['x'] });
@@ -506,7 +506,6 @@ test('what dead holds left behind, records and lock files, does not pile up', as
   const lockspace = join(folder, 'run', 'lockspace');
   for (let round = 0; round < 3; round++) {
     spawnSync(process.execPath, ['--import', 'tsx', '--input-type=module', '-e', script]);
-    assert.ok(readdirSync(holds).length <= 2, `${readdirSync(holds).length} records`);
   }
   assert.equal(readdirSync(lockspace).length, 1);
   await manager.plan({ disks: [disk('any.img')] });
