@@ -14,6 +14,11 @@ const readers: ReadonlyMap<string, Reader> = new Map([
   ['hostdev', readHostDevice],
 ]);
 
+/** Whether an element can stand for something on the host's storage. */
+export function isStorageDevice(name: string): boolean {
+  return name === 'disk' || name === 'lease' || readers.has(name);
+}
+
 /**
  * Reads one child of `<devices>` other than `<disk>` and `<lease>`.
  * @throws HoldfastError RELATIVE_PATH

@@ -7,8 +7,9 @@ import type {
   LossAction,
   OwnerDescription,
 } from '../vocabulary.js';
+import { unnamedCommand } from '../vocabulary.js';
 import { inputError } from './input-error.js';
-import { readDevice } from './read-devices.js';
+import { isStorageDevice, readDevice } from './read-devices.js';
 import { readDisk } from './read-disk.js';
 import { readFirmware } from './read-firmware.js';
 import { readLease } from './read-lease.js';
@@ -17,42 +18,66 @@ import { child, children, parseXml, type XmlElement } from './xml-tree.js';
 
 const lossActions: readonly LossAction[] = ['poweroff', 'restart', 'pause', 'ignore'];
 
+export interface ReadDomainOptions {
+  /** What messages call the document. */
+  readonly file?: string;
+  /** The document may also be a single device, as `virsh attach-device` takes it: a guest without a name of its own. */
+  readonly orDevice?: boolean;
+}
+
 /**
  * Reads the XML of one domain, as `virsh dumpxml` prints it.
  * @param xml the document; a byte order mark before it is no matter
- * @param options.file what messages call the document
  * @returns the guest with its disks in the order written, then the other things that it writes
  * @throws HoldfastError XML_SYNTAX, XML_FORBIDDEN, XML_LIMIT, NOT_A_DOMAIN, BAD_DATA, BAD_UUID, NO_SOURCE,
  *   RELATIVE_PATH, each with its place
  */
-export function readDomainXml(xml: string, options: { file?: string } = {}): GuestDescription {
+export function readDomainXml(xml: string, options: ReadDomainOptions = {}): GuestDescription {
   const domain = parseXml(xml, options.file ?? 'XML');
-  if (domain.name !== 'domain' || (domain.attributes['xmlns'] ?? '') !== '') {
-    const other =
-      domain.name === 'domain' ? `<domain xmlns="${domain.attributes['xmlns']}">` : `<${domain.name}>`;
-    throw inputError('NOT_A_DOMAIN', domain.place, `the XML is ${other}, not the <domain> of libvirt`);
+  if (options.orDevice === true && isStorageDevice(domain.name)) {
+    const owner = { kind: 'command', name: unnamedCommand, uuid: randomUuid() } as const;
+    return { owner, ...readDevices([domain]) };
   }
+  requireDomain(domain, options.orDevice === true);
   const onLockFailure = readLossAction(domain);
-  const disks: DiskDescription[] = [];
-  const others: DiskDescription[] = [];
-  const leases: LeaseDescription[] = [];
-  for (const os of children(domain, 'os')) others.push(...readFirmware(os));
-  for (const devices of children(domain, 'devices')) {
-    for (const device of devices.children) {
-      if (device.name === 'disk') disks.push(...readDisk(device));
-      else if (device.name === 'lease') leases.push(readLease(device));
-      else {
-        const other = readDevice(device);
-        if (other !== undefined) others.push(other);
-      }
-    }
-  }
+  const firmware = children(domain, 'os').flatMap(readFirmware);
+  const { disks, leases } = readDevices(
+    children(domain, 'devices').flatMap((devices) => devices.children),
+    firmware,
+  );
   return {
     owner: readOwner(domain),
-    disks: [...disks, ...others],
+    disks,
     leases,
     ...(onLockFailure === undefined ? {} : { onLockFailure }),
   };
+}
+
+function requireDomain(root: XmlElement, orDevice: boolean): void {
+  const namespace = root.attributes['xmlns'];
+  if (root.name === 'domain' && (namespace ?? '') === '') return;
+  const other = root.name === 'domain' ? `<domain xmlns="${namespace}">` : `<${root.name}>`;
+  const wanted = orDevice ? 'neither a device with storage nor' : 'not';
+  throw inputError('NOT_A_DOMAIN', root.place, `the XML is ${other}, ${wanted} the <domain> of libvirt`);
+}
+
+/** Disks in the order written, then what else is written: `before`, and other devices. */
+function readDevices(
+  devices: readonly XmlElement[],
+  before: readonly DiskDescription[] = [],
+): Pick<GuestDescription, 'disks' | 'leases'> {
+  const disks: DiskDescription[] = [];
+  const others = [...before];
+  const leases: LeaseDescription[] = [];
+  for (const device of devices) {
+    if (device.name === 'disk') disks.push(...readDisk(device));
+    else if (device.name === 'lease') leases.push(readLease(device));
+    else {
+      const other = readDevice(device);
+      if (other !== undefined) others.push(other);
+    }
+  }
+  return { disks: [...disks, ...others], leases };
 }
 
 function readOwner(domain: XmlElement): OwnerDescription {

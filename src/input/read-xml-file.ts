@@ -6,7 +6,7 @@ import { promisify } from 'node:util';
 import { HoldfastError } from '../errors.js';
 import type { GuestDescription } from '../vocabulary.js';
 import { inputError } from './input-error.js';
-import { readDomainXml } from './read-domain.js';
+import { readDomainXml, type ReadDomainOptions } from './read-domain.js';
 import { xmlBytesMax } from './xml-tree.js';
 
 const readDescriptor = promisify(readCallback);
@@ -19,9 +19,24 @@ const againMs = 10;
  * Reads the domain XML in a file; `-` is standard input.
  * @throws HoldfastError NO_SUCH_FILE, NOT_READABLE, and all that `readDomainXml` throws
  */
-export async function readDomainXmlFile(path: string): Promise<GuestDescription> {
-  const file = path === '-' ? 'stdin' : path;
-  return readDomainXml(decode(await readBytes(path, file), file), { file });
+export async function readDomainXmlFile(
+  path: string,
+  options: Pick<ReadDomainOptions, 'orDevice'> = {},
+): Promise<GuestDescription> {
+  return readDomainXml(await readXmlText(path), { file: calledInMessages(path), ...options });
+}
+
+/**
+ * The text of a file, for whoever hands it on unread; `-` is standard input.
+ * @throws HoldfastError NO_SUCH_FILE, NOT_READABLE, XML_LIMIT; XML_SYNTAX if it is not UTF-8
+ */
+export async function readXmlText(path: string): Promise<string> {
+  const file = calledInMessages(path);
+  return decode(await readBytes(path, file), file);
+}
+
+function calledInMessages(path: string): string {
+  return path === '-' ? 'stdin' : path;
 }
 
 async function readBytes(path: string, file: string): Promise<Buffer> {

@@ -64,9 +64,16 @@ const isDomain = (input: LibvirtDomain | GuestParts): input is LibvirtDomain =>
   typeof input.name === 'string' &&
   !['xml', 'file', 'domain', 'disks', 'leases', 'owner'].some((key) => key in input);
 
-/** The description of a guest. Throws what `input/` throws, and `USAGE` if there is nothing in it. */
-export async function describeGuest(input: GuestInput, signal?: AbortSignal): Promise<GuestDescription> {
-  if (typeof input === 'string') return describeGuest({ xml: input }, signal);
+/**
+ * The description of a guest. Throws what `input/` throws, and `USAGE` if there is nothing in it.
+ * @param orDevice the XML may be that of a single device
+ */
+export async function describeGuest(
+  input: GuestInput,
+  signal?: AbortSignal,
+  orDevice = false,
+): Promise<GuestDescription> {
+  if (typeof input === 'string') return describeGuest({ xml: input }, signal, orDevice);
   if (typeof input !== 'object' || input === null)
     throw wrongInput('what to lock must be XML, { connect, name } or an object of parts');
   if ('requests' in input) return { ...input, disks: [], leases: [] };
@@ -76,7 +83,7 @@ export async function describeGuest(input: GuestInput, signal?: AbortSignal): Pr
   if (!Array.isArray(leases)) throw wrongInput('leases must be a list');
   const connect = input.connect ?? list(input.domain)[0]?.connect;
   const asking = signal === undefined ? {} : { signal };
-  const guests = await readDomains(input, asking);
+  const guests = await readDomains(input, asking, orDevice);
   if (guests.length + disks.length + leases.length === 0) {
     throw new HoldfastError('USAGE', 'there is nothing to lock: no XML, no domain, no disk, no lease');
   }
@@ -97,13 +104,14 @@ export async function describeGuest(input: GuestInput, signal?: AbortSignal): Pr
 async function readDomains(
   { xml, xmlFile, file, domain }: GuestParts,
   asking: { readonly signal?: AbortSignal },
+  orDevice: boolean,
 ): Promise<readonly GuestDescription[]> {
   if (list(xml).length + list(file).length + list(domain).length === 0) return [];
   const { readDomainXml, readDomainXmlFile, dumpDomain } = await import('../input/read-input.js');
   const guests: GuestDescription[] = [];
   for (const text of list(xml))
-    guests.push(readDomainXml(text, xmlFile === undefined ? {} : { file: xmlFile }));
-  for (const path of list(file)) guests.push(await readDomainXmlFile(path));
+    guests.push(readDomainXml(text, { orDevice, ...(xmlFile === undefined ? {} : { file: xmlFile }) }));
+  for (const path of list(file)) guests.push(await readDomainXmlFile(path, { orDevice }));
   for (const one of list(domain)) {
     guests.push(readDomainXml(await dumpDomain(one, asking), { file: `domain ${one.name}` }));
   }

@@ -33,7 +33,7 @@ export function holdKeeper(
     rewrite: async (contents) => rewritten(contents),
     extend: async (contents, input, options) => {
       const { owner } = contents;
-      const added = { ...(await describeGuest(input, options.signal)), owner };
+      const added = { ...(await describeGuest(input, options.signal, true)), owner };
       const own = { ...options, process: owner, unlockOnRelease };
       const { plan, held, undo, notes } = await office.acquire(added, own, contents);
       try {

@@ -284,3 +284,30 @@ describe('other devices', () => {
     assert.deepEqual(read(domainWith(none)).disks, []);
   });
 });
+
+describe('a device alone, where one may stand for a domain', () => {
+  const disk = "<disk type='file'><source file='/a.img'/><target dev='vdb'/></disk>";
+
+  test('is read as it is inside a domain', () => {
+    const { owner, disks, leases } = readDomainXml(disk, { orDevice: true });
+    const [inside] = readDomainXml(domainWith(disk)).disks;
+    assert.equal(owner.kind, 'command');
+    assert.deepEqual(leases, []);
+    const [{ place, ...alone } = assert.fail()] = disks;
+    const { place: _, ...same } = inside ?? assert.fail();
+    assert.deepEqual(alone, same);
+    assert.deepEqual(place, { file: 'XML', line: 1, column: 1 });
+  });
+
+  test('may be a lease, but nothing without storage', () => {
+    const lease = '<lease><lockspace>space</lockspace><key>key</key></lease>';
+    assert.deepEqual(
+      readDomainXml(lease, { orDevice: true }).leases.map(({ label }) => label),
+      ['space:key'],
+    );
+    const network = "<interface type='network'/>";
+    const error = thrown('NOT_A_DOMAIN', () => readDomainXml(network, { orDevice: true }));
+    assert.match(error.message, /<interface>, neither a device with storage nor the <domain>/);
+    thrown('NOT_A_DOMAIN', () => readDomainXml(disk));
+  });
+});
