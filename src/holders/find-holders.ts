@@ -18,7 +18,7 @@ import type { Holder, Resource } from '../vocabulary.js';
 import { belowDevice } from './device-stack.js';
 import type { FindOptions as UnlockedOptions } from './find-unlocked-use.js';
 import { hasAnyLock, locksAreSeen } from './fuse-locks.js';
-import { isWritten } from './is-written.js';
+import { isUsed, isWritten } from './is-written.js';
 import { kernelHolders } from './kernel-holder.js';
 import { coveredBy } from './lock-cover.js';
 import { processHolder } from './process-holder.js';
@@ -30,12 +30,13 @@ import type { ResourceTarget } from './resource-targets.js';
 import { unaccountedHolders, unaccountedLocks } from './unaccounted-locks.js';
 import { isUnlocked } from './unlocked-writer.js';
 import { lendVirtlockd } from './virtlockd-guest.js';
-import { findHiddenWriters } from './written-file.js';
+import { findHiddenReaders, findHiddenWriters } from './written-file.js';
 import type { HiddenWriters } from './written-file.js';
 
 export { describeProcess } from './describe-process.js';
 export { findUnlockedUse } from './find-unlocked-use.js';
 export { guestRemedy, processRemedy } from './process-holder.js';
+export { isUnseenWriter } from './written-file.js';
 export { qcow2Images } from './qcow2-images.js';
 export { refusedByMode } from './refused-modes.js';
 
@@ -80,9 +81,11 @@ export async function findHolders(resource: Resource, options: FindOptions = {})
   const holders = [
     ...describeUses(processUses(files, maps, options.everyone), resource, tables, options),
     ...unaccountedHolders(hidden ?? []),
-    ...nobody,
+    // Who has a lock has it open as well.
+    ...nobody.filter(({ refuses }) => refuses?.length !== 0 || hidden?.length === 0),
   ];
-  const unseen = unseenParts(resource, scan, hidden?.some(({ pid }) => pid === undefined) ?? true);
+  const isUnexplained = hidden?.some(({ pid }) => pid === undefined) ?? true;
+  const unseen = unseenParts(resource, scan, isUnexplained, options.everyone);
   const standsOn = standsOnWords(resource, tables);
   return {
     holders: [
@@ -113,7 +116,11 @@ async function findMaps(
     !explained && isWritten(resource) === true
       ? await findHiddenWriters(resource, targets, files, tables)
       : { files, maps: [], unseen: [] };
-  return everyone ? { ...found, maps: (await findMappings(targets)).mappings } : found;
+  if (!everyone) return found;
+  const { mappings: maps } = await findMappings(targets);
+  const shown = found.files.some(({ access }) => access !== 'path') || maps.length > 0;
+  if (shown || kernel.length > 0 || found.unseen.length > 0) return { ...found, maps };
+  return findHiddenReaders(resource, targets);
 }
 
 function describeUses(
@@ -161,6 +168,7 @@ function unseenParts(
   resource: Resource,
   scan: OpenFiles<ResourceTarget>,
   someLockIsUnexplained: boolean,
+  everyone = false,
 ): readonly string[] {
   const parts: string[] = [];
   if (resource.scope === 'cluster') parts.push(otherHosts);
@@ -171,13 +179,14 @@ function unseenParts(
       ? []
       : ['programs outside of this container or pid namespace (look on the host itself)']),
   ];
-  // Where the kernel says that nobody at all writes, and every lock that it knows has its process, nothing is missing.
+  // Where the kernel says that nobody at all writes, and every lock that it knows has its process, nothing is missing;
+  // for everyone, where nobody at all has it open.
   const proven =
     here.length > 0 &&
     resource.storage === 'file' &&
     !someLockIsUnexplained &&
     resource.path !== undefined &&
-    isOpenForWriting(resource.path) === false;
+    (everyone ? isUsed(resource) : isOpenForWriting(resource.path)) === false;
   return proven ? parts : [...parts, ...here];
 }
 

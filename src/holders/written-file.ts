@@ -1,10 +1,10 @@
-/** Who writes a regular file where the kernel says that it is written, and no descriptor tells by whom. */
+/** Who writes a regular file, or only reads it, where the kernel says so and no descriptor tells by whom. */
 import type { KernelTables } from '../system/kernel-uses.js';
 import { readLocksOf } from '../system/lock-lines.js';
 import { findMappings } from '../system/memory-maps.js';
 import { findOpenFiles } from '../system/open-files.js';
 import type { Holder, Resource } from '../vocabulary.js';
-import { isWritten } from './is-written.js';
+import { isUsed, isWritten } from './is-written.js';
 import { isWatched } from './lock-meaning.js';
 import { isWriting } from './process-use.js';
 import type { ResourceFile, ResourceMap } from './process-use.js';
@@ -41,6 +41,27 @@ export async function findHiddenWriters(
 }
 
 /**
+ * Who has a file open though no process shows it: a descriptor on its way through a socket, of another layer of
+ * overlayfs, of another user. For everyone, once neither a descriptor nor a map was found.
+ */
+export async function findHiddenReaders(
+  resource: Resource,
+  targets: readonly ResourceTarget[],
+): Promise<HiddenWriters> {
+  // Whoever looks at the file in the same moment has it open too, but not for long.
+  for (let look = 0; look < looksMax && isUsed(resource) === true; look++) {
+    const [{ files }, { mappings: maps }] = await Promise.all([
+      findOpenFiles(targets),
+      findMappings(targets),
+    ]);
+    if (maps.length > 0 || files.some(({ access }) => access !== 'path')) return { files, maps, unseen: [] };
+  }
+  return { files: [], maps: [], unseen: isUsed(resource) === true ? [unseenReader] : [] };
+}
+
+const looksMax = 2;
+
+/**
  * Whether a writer that no process shows can be left to the lock drivers: it is gone by now, or there is a lock
  * that belongs to none of the processes that could be seen.
  */
@@ -58,4 +79,16 @@ const unseenWriter: Holder = {
   evidence: ['fcntl(F_SETLEASE, F_RDLCK): EAGAIN'],
   refuses: refusedWithoutLock,
   remedy: 'look again as root, outside of any container',
+};
+
+/** Whether it is only known that someone writes: what a lock driver knows of a conflict says more. */
+export function isUnseenWriter(holder: Holder): boolean {
+  return holder === unseenWriter;
+}
+
+const unseenReader: Holder = {
+  host: 'this host',
+  through: ['open for reading by a program that cannot be seen from here'],
+  evidence: ['fcntl(F_SETLEASE, F_WRLCK): EAGAIN'],
+  refuses: [],
 };

@@ -1,6 +1,12 @@
 /** Who holds or uses a resource: what the records, the system and the drivers know, one holder for each hold or process. */
 import { basename } from 'node:path';
-import { describeProcess, findHolders, processRemedy, refusedByMode } from '../holders/find-holders.js';
+import {
+  describeProcess,
+  findHolders,
+  isUnseenWriter,
+  processRemedy,
+  refusedByMode,
+} from '../holders/find-holders.js';
 import type { FindOptions, FoundHolders } from '../holders/find-holders.js';
 import { hostName } from '../system/host.js';
 import { modes, unnamedCommand, type Holder, type Mode, type Owner, type Resource } from '../vocabulary.js';
@@ -66,7 +72,8 @@ export async function lookForHolders(
   );
   // Who is only shown, a reader without a lock, does not explain a lock that a driver knows of.
   // Who is said by name to be on another host is none of those that were found here.
-  if (uncounted || found.some(({ refuses }) => refuses?.length !== 0)) {
+  const identified = known.length === 0 ? found : found.filter((holder) => !isUnseenWriter(holder));
+  if (uncounted || identified.some(({ refuses }) => refuses?.length !== 0)) {
     const named = await withLibvirtGuests(found, resource);
     return { ...look, holders: [...named, ...known.filter(isElsewhere).map(fromAnotherHost)] };
   }
@@ -76,7 +83,7 @@ export async function lookForHolders(
     if (named !== undefined) return named;
     return sawThisHost ? holderElsewhere(holder, resource) : unseenHolder(holder, unseen);
   });
-  return { ...look, holders: await withLibvirtGuests([...found, ...others], resource) };
+  return { ...look, holders: await withLibvirtGuests([...identified, ...others], resource) };
 }
 
 /** libvirt is asked only where virtlockd holds something for a guest that nothing else shows. */

@@ -7,6 +7,7 @@ import { holdersOf } from '../../src/manager/holders-of.js';
 import type { Holder, Resource } from '../../src/vocabulary.js';
 import { fileResource } from '../beds/file-resource.js';
 import { privateRuntime } from '../beds/private-folder.js';
+import { startActor } from '../holders/actor.js';
 import { lacks } from '../needs.js';
 
 const folder = privateRuntime();
@@ -71,5 +72,20 @@ describe('a holder that nobody here explains', { skip: lacks('root') }, () => {
     const [holder] = await holdersOf(disk('e', 'host'), [{ ...unnamed, pid: 2 ** 22 - 1 }], []);
     assert.equal(holder?.host, undefined);
     assert.deepEqual(holder?.through, ['virtlockd or Holdfast']);
+  });
+
+  test('who writes and cannot be seen says less than the lock that a driver met', async () => {
+    const resource = disk('f', 'host');
+    // Only its other threads keep the descriptor, where /proc shows nothing of it (CLONE_FILES, unshare(2)).
+    await using _writer = await startActor(`
+      const fd = fs.openSync(${JSON.stringify(resource.path)}, 'r+');
+      if (unshare(0x400) !== 0) throw new Error('no table of its own');
+      fs.closeSync(fd);`);
+    const { pid: _, ...met } = unnamed;
+    const words = (holders: readonly Holder[]): unknown => holders.map(({ through }) => through);
+    assert.deepEqual(words(await holdersOf(resource, [met], [])), [['virtlockd or Holdfast']]);
+    assert.deepEqual(words(await holdersOf(resource, [], [])), [
+      ['no lock: open for writing by a program that cannot be seen from here'],
+    ]);
   });
 });
