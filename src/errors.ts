@@ -72,6 +72,11 @@ export const errorCodes: Readonly<Record<ErrorCode, CodeEntry>> = {
     meaning: 'libvirt knows no domain of that name.',
     remedy: 'See `virsh list --all`.',
   },
+  NO_SUCH_HOLD: {
+    exit: 66,
+    meaning: 'The lock daemon has no such hold.',
+    remedy: 'See `holdfast list`.',
+  },
   LIBVIRT_UNREACHABLE: {
     exit: 69,
     meaning: 'libvirt could not be asked.',

@@ -281,6 +281,7 @@ export type ErrorCode =
   | 'NOT_READABLE'
   | 'NOT_A_DISK'
   | 'NO_SUCH_DOMAIN'
+  | 'NO_SUCH_HOLD'
   | 'LIBVIRT_UNREACHABLE'
   | 'CANNOT_LOCK'
   | 'DRIVER_UNKNOWN'
