@@ -3,6 +3,7 @@ import { execFileSync } from 'node:child_process';
 import { chmodSync, existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { rolldown } from 'rolldown';
+import { buildDaemon } from './build-daemon.mjs';
 import { environment, node, root, run } from './set-up.mjs';
 
 const folder = join(root, 'dist/command');
@@ -33,14 +34,19 @@ async function bundle(input, output) {
 }
 
 /**
- * Two files, because V8 takes up all of a file's compiled code at once: what `holdfast run --disk` needs, and all
- * else (the reader of XML, the other commands and drivers), which is loaded by whoever needs a part of it.
+ * Three files, because V8 takes up all of a file's compiled code at once: what `holdfast run --disk` needs; what a guest
+ * with images needs besides; and all else (the other commands and drivers, who is in the way), which is loaded by
+ * whoever needs a part of it.
  */
 const neededAtStart = ['src/cli/main.ts', 'src/cli/commands/run.ts', 'src/drivers/fcntl/fcntl.ts'];
+const neededForGuests = ['src/input/read-input.ts', 'src/plan/plan-chain.ts', 'src/plan/below-image.ts'];
+
+const oneOf = (names) => (id) => names.some((name) => id === join(root, name));
 
 /** What these import follows them. */
 const files = [
-  { name: 'start', priority: 2, test: (id) => neededAtStart.some((file) => id === join(root, file)) },
+  { name: 'start', priority: 3, test: oneOf(neededAtStart) },
+  { name: 'guest', priority: 2, test: oneOf(neededForGuests) },
   { name: 'later', priority: 1 },
 ];
 
@@ -97,6 +103,7 @@ async function buildCommand() {
 
 rmSync(join(root, 'dist'), { recursive: true, force: true });
 await buildCommand();
+await buildDaemon(join(root, 'dist/daemon'));
 await bundle(
   {
     input: {

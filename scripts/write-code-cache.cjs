@@ -10,7 +10,7 @@ const { join } = require('node:path');
 const { Script } = require('node:vm');
 
 const built = process.argv[2];
-const files = ['program', 'later'];
+const files = ['program', 'guest', 'later'];
 const folder = mkdtempSync(join(tmpdir(), 'holdfast-cache-'));
 const disk = join(folder, 'disk.img');
 const xml = join(folder, 'guest.xml');
