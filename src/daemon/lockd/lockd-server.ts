@@ -83,6 +83,16 @@ export class LockdServer {
     return this.#connections.size;
   }
 
+  /** From now on who connects waits for the next daemon. */
+  stopAccepting(): void {
+    this.#options.epoll.remove(this.#options.listening);
+  }
+
+  /** Whether somebody is in the middle of something: libvirt closes its connection when all it wants is done. */
+  get isBusy(): boolean {
+    return [...this.#connections.values()].some(({ restricted }) => !restricted);
+  }
+
   /** One event of epoll; false: it is about none of the server's descriptors. */
   handle(fd: number, events: number): boolean {
     const { listening, owners } = this.#options;

@@ -46,6 +46,11 @@ export type LockdNews =
   | { readonly news: 'explain'; readonly token: number; readonly path: string }
   | { readonly news: 'locks'; readonly token: number; readonly locks: readonly Lock[] };
 
+/**
+ * An ordinary stop lets those who are in the middle of something finish, for so long: a request that gets lost with its
+ * connection is an error of libvirt's, and a lost release leaves the lock until the guest's end.
+ */
+const finishMsMax = 500;
 /** The longest sleep: a check of nothing, so that a clock that jumped cannot stop it for long. */
 const turnMsMax = 60_000;
 
@@ -104,16 +109,22 @@ function serve(port: MessagePort, data: LockdWorkerData): void {
   // The keeper says nothing more: what can be read is its end.
   epoll.add(data.channel, readable);
 
-  let running = true;
+  let stopAtMs = Infinity;
+  const stop = (): void => {
+    if (stopAtMs !== Infinity) return;
+    stopAtMs = monotonicMs() + finishMsMax;
+    server.stopAccepting();
+  };
+  const isRunning = (): boolean => stopAtMs === Infinity || (server.isBusy && monotonicMs() < stopAtMs);
   const obey = (order: LockdOrder): void => {
-    if (order.order === 'stop') running = false;
+    if (order.order === 'stop') stop();
     else if (order.order === 'explained') server.explained(order.token, order.by);
     else if (order.order === 'report everything') everything = order.on;
     else tell({ news: 'locks', token: order.token, locks: [...table.locks()] });
   };
   tell({ news: 'ready', adopted, takenAgain, lost });
-  while (running) {
-    const nextMs = server.handleTime();
+  while (isRunning()) {
+    const nextMs = Math.min(server.handleTime(), stopAtMs);
     const waitMs = Math.min(turnMsMax, Math.max(0, Math.ceil(nextMs - monotonicMs())));
     epoll.wait(waitMs, (fd, events) => {
       if (fd === data.channel) {
