@@ -47,6 +47,7 @@ export class DiskTaker {
   readonly #running: Running;
   readonly #disks: readonly string[];
   readonly #table: number;
+  #stopped = false;
 
   private constructor(running: Running, disks: readonly string[], table: number) {
     this.#running = running;
@@ -93,6 +94,8 @@ export class DiskTaker {
   }
 
   async stop(): Promise<void> {
+    if (this.#stopped) return;
+    this.#stopped = true;
     this.#running.child.kill('SIGTERM');
     await this.#running.exited;
     closeSync(this.#table);

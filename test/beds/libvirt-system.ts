@@ -197,6 +197,14 @@ export class LibvirtSystem {
     return `${this.#lockDaemon?.stdout}${this.#lockDaemon?.stderr}`;
   }
 
+  /** Returns when the lock daemon has said this. */
+  async lockLogSays(text: string): Promise<void> {
+    await until(
+      () => this.lockLog.includes(text),
+      () => `'${text}' in: ${this.lockLog}`,
+    );
+  }
+
   /** holdfastd's second process, which does everything; undefined: it is being started again just now. */
   get lockWorkerPid(): number | undefined {
     try {

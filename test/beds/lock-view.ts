@@ -36,10 +36,9 @@ export class LockView {
 
   /**
    * Waits until exactly these are locked, and the lock daemon has just as many locked files open: it learns of the end of a
-   * guest when that has ended, which virsh does not wait for.
+   * guest when that has ended, which virsh does not wait for. `count`: how many of them are the lock daemon's.
    */
-  async become(expected: Locks): Promise<void> {
-    const count = Object.keys(expected).length;
+  async become(expected: Locks, count = Object.keys(expected).length): Promise<void> {
     await until(
       () => isSame(this.now(), expected) && this.openLocks().every((open) => open === count),
       () => `${JSON.stringify(expected)}: ${JSON.stringify(this.now())}, open: ${this.openLocks().join()}`,
