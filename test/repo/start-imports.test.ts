@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 
-/** As scripts/build.mjs has it: what these import, not by `import()`, is the first of the two files. */
+/** As scripts/build.mjs has it: what these import, not by `import()`, is the first of its files. */
 const entries = /const neededAtStart = \[(?<list>[^\]]*)\]/.exec(
   readFileSync(join(root, 'scripts/build.mjs'), 'utf8'),
 );
