@@ -15,7 +15,7 @@ import type { Mode } from '../vocabulary.js';
 import { isOfQemu } from './qemu-command-line.js';
 
 export interface LockMeaning {
-  /** In words, each once. */
+  /** In words, each once, and the first ones of many. */
   readonly through: readonly string[];
   readonly mode?: Mode;
   /** What QEMU's bytes say: `reads`, `writes`, `resizes`, `forbids other writers`; empty without any. */
@@ -39,11 +39,16 @@ export function isWatched(lock: LockLine): boolean {
   return watchedBytes.some(([first, last]) => covers(lock, first, last));
 }
 
+/** A database can have thousands on one file; nobody reads them all. */
+const wordsMax = 8;
+
 /** Of the locks that one process has on one file. `program`: its name, or undefined where it cannot be seen. */
 export function meaningOf(locks: readonly LockLine[], program: string | undefined): LockMeaning {
-  const through = new Set(locks.map((lock) => words(lock, program)));
+  const through = [...new Set(locks.map((lock) => words(lock, program)))];
+  const more = through.length - wordsMax;
+  if (more > 1) through.splice(wordsMax, more, `${more} more locks`);
   const mode = modeOf(locks);
-  return { through: [...through], ...(mode === undefined ? {} : { mode }), does: qemuWords(locks) };
+  return { through, ...(mode === undefined ? {} : { mode }), does: qemuWords(locks) };
 }
 
 /** Whether a lock is one that virtlockd takes for a guest. */

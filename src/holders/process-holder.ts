@@ -1,5 +1,6 @@
 /** Makes one holder of all that one process has of a resource. */
 import { containerOf } from '../system/container.js';
+import type { LockLine } from '../system/lock-lines.js';
 import { userName } from '../system/user-name.js';
 import { modes } from '../vocabulary.js';
 import type { Holder, Mode } from '../vocabulary.js';
@@ -12,6 +13,8 @@ import { shellWord } from './shell-word.js';
 
 /** A program can have thousands of descriptors on one file; more of them prove nothing more. */
 const evidenceFilesMax = 16;
+/** QEMU has 10 at most. */
+const evidenceLocksMax = 64;
 
 export interface HolderWords {
   /** What a writer without a lock of its own is to be called. */
@@ -164,6 +167,13 @@ function evidenceOf(files: readonly ResourceFile[]): string[] {
 function fileEvidence({ pid, fd, path, access, locks }: ResourceFile): string[] {
   return [
     `/proc/${pid}/fd/${fd} -> ${path ?? '?'} (${access})`,
-    ...locks.map(({ text }) => `/proc/${pid}/fdinfo/${fd} lock: ${text}`),
+    ...lockEvidence(locks, `/proc/${pid}/fdinfo/${fd} lock: `),
   ];
+}
+
+/** A line for each lock, and of thousands for the first ones. */
+export function lockEvidence(locks: readonly LockLine[], where: string): string[] {
+  const shown = locks.slice(0, evidenceLocksMax).map(({ text }) => `${where}${text}`);
+  const more = locks.length - evidenceLocksMax;
+  return more > 0 ? [...shown, `and ${more} more locks`] : shown;
 }

@@ -6,7 +6,7 @@ import type { Holder, Inode } from '../vocabulary.js';
 import { describeProcess } from './describe-process.js';
 import type { ProcessDescription } from './describe-process.js';
 import { meaningOf } from './lock-meaning.js';
-import { describedAs, processRemedy } from './process-holder.js';
+import { describedAs, lockEvidence, processRemedy } from './process-holder.js';
 import { refusedByLocks } from './refused-modes.js';
 
 /**
@@ -38,10 +38,17 @@ function lockKey({ kind, type, pid, start, end, inode }: LockLine): string {
   return [kind, type, pid, start, end, inode.ino].join(' ');
 }
 
-/** One holder for each process that the table names, and one for the locks that belong to no process by name. */
+/**
+ * One holder for each process that the table names, and one for the locks that belong to no process by name. A POSIX
+ * lock ends with its process; a flock(2) lives as long as the descriptor, wherever that was passed on to: its pid may
+ * be another process's by now.
+ */
 export function unaccountedHolders(locks: readonly LockLine[]): Holder[] {
   const byPid = new Map<number | undefined, LockLine[]>();
-  for (const lock of locks) byPid.set(lock.pid, [...(byPid.get(lock.pid) ?? []), lock]);
+  for (const lock of locks) {
+    const owner = lock.kind === 'POSIX' ? lock.pid : undefined;
+    byPid.set(owner, [...(byPid.get(owner) ?? []), lock]);
+  }
   return [...byPid].map(([pid, ownLocks]) => {
     const process = pid === undefined ? undefined : describeProcess(pid);
     const { through, mode, does } = meaningOf(ownLocks, process?.program);
@@ -53,7 +60,7 @@ export function unaccountedHolders(locks: readonly LockLine[]): Holder[] {
       ...(mode === undefined ? {} : { mode }),
       through,
       ...(does.length === 0 ? {} : { does }),
-      evidence: ownLocks.map(({ text }) => `/proc/locks: ${text}`),
+      evidence: lockEvidence(ownLocks, '/proc/locks: '),
       refuses,
       ...(refuses.length === 0 ? {} : { remedy: remedyFor(pid, process) }),
     };

@@ -7,7 +7,7 @@ import { readBackingName } from '../plan/backing-name.js';
 import { withImage } from '../plan/open-image.js';
 import { parseQcow2Header, type Qcow2Header } from '../plan/qcow2-header.js';
 import { sameInode } from '../system/inode.js';
-import { openRegularFiles, pathSeenBy, regularFileAt } from '../system/process-files.js';
+import { openRegularFiles, pathSeenBy, regularFileAt, wholePathOf } from '../system/process-files.js';
 import { readProcess } from '../system/process.js';
 import type { Inode, Resource } from '../vocabulary.js';
 
@@ -24,7 +24,7 @@ export function overlayWords(pid: number, { inode }: Resource): readonly string[
   const open = openRegularFiles(pid);
   return images
     .filter((image) => standsOn(pid, image, inode, open))
-    .map((image) => `uses it as the base of ${image}`);
+    .map((image) => `uses it as the base of ${wholePathOf(pid, image)}`);
 }
 
 type OpenFiles = ReturnType<typeof openRegularFiles>;

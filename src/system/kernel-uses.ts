@@ -183,11 +183,13 @@ function swapUse(swap: Swap): KernelUse {
 }
 
 function loopUse(loop: LoopDevice, tables: KernelTables, depth: number): KernelUse {
+  const above = usesOfDevice(loop.device, tables, depth);
+  const elsewhere = above.length > 0 ? undefined : mountInOtherNamespace(loop.device, tables.proc);
   return {
     kind: 'loop',
     where: `/dev/${loop.name}`,
     ...(loop.readOnly ? { readOnly: true } : {}),
-    above: usesOfDevice(loop.device, tables, depth),
+    above: elsewhere === undefined ? above : [elsewhere],
     evidence: `/sys/block/${loop.name}/loop/backing_file: ${loop.file}`,
   };
 }

@@ -22,7 +22,7 @@ export interface LockLine {
   readonly text: string;
 }
 
-/** A busy host has some thousands of 70 bytes each. */
+/** A busy host has some thousands of 70 bytes each, and a database can have as many on one file. */
 export const lockTableBytesMax = 16 * 1024 * 1024;
 
 const kinds: Readonly<Record<string, LockLine['kind']>> = {

@@ -14,7 +14,7 @@
 import { closeSync, constants, openSync, readdirSync, readlinkSync } from 'node:fs';
 import type { Inode } from '../vocabulary.js';
 import { errno, libcFunction } from './libc.js';
-import { parseLockLine } from './lock-lines.js';
+import { lockTableBytesMax, parseLockLine } from './lock-lines.js';
 import type { LockLine } from './lock-lines.js';
 import { nameText } from './name-text.js';
 import { listPids } from './process.js';
@@ -45,8 +45,6 @@ export interface OpenFiles<Target> {
   readonly hidden: boolean;
 }
 
-/** QEMU has 10 locks on an image; a database can have thousands on one file. 70 bytes each. */
-const fdinfoBytesMax = 1024 * 1024;
 /** How long one turn of the event loop is used: a host with 100,000 descriptors takes 0.3 s in all. */
 const sliceMs = 8;
 
@@ -175,7 +173,7 @@ function describeDescriptor(
 ): OpenFile<FileTarget>[] {
   // Only in what is no procfs is there any other.
   if (!/^\d+$/.test(name)) return [];
-  const info = parseFdinfo(readProcText(`${root}/${pid}/fdinfo/${name}`, fdinfoBytesMax) ?? '');
+  const info = parseFdinfo(readProcText(`${root}/${pid}/fdinfo/${name}`, lockTableBytesMax) ?? '');
   if (info === undefined) return [];
   const path = linkText(`${root}/${pid}/fd/${name}`);
   return targets

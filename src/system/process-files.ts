@@ -1,7 +1,9 @@
 /** The files of another process: where a path leads for it, and which regular files it has open. */
-import { readdirSync, statSync } from 'node:fs';
+import { readdirSync, readlinkSync, statSync } from 'node:fs';
+import { join } from 'node:path';
 import type { Inode } from '../vocabulary.js';
 import { inodeOf } from './inode.js';
+import { nameText } from './name-text.js';
 
 /**
  * A path of this process to what a path means to another one: in its root and, if relative, its folder. A symlink with
@@ -9,6 +11,16 @@ import { inodeOf } from './inode.js';
  */
 export function pathSeenBy(pid: number, path: string, root = '/proc'): string {
   return path.startsWith('/') ? `${root}/${pid}/root${path}` : `${root}/${pid}/cwd/${path}`;
+}
+
+/** A path of another process in full, as that process means it; as it is where its folder cannot be seen. */
+export function wholePathOf(pid: number, path: string, root = '/proc'): string {
+  if (path.startsWith('/')) return path;
+  try {
+    return join(nameText(readlinkSync(`${root}/${pid}/cwd`, { encoding: 'buffer' })), path);
+  } catch {
+    return path;
+  }
 }
 
 /** The inode of a regular file, whatever path leads there; undefined: there is none, or it cannot be reached. */

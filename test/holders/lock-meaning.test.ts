@@ -73,6 +73,15 @@ test('QEMU’s bytes, as they were seen', () => {
   assert.deepEqual(meaningOf(writer, 'dd').through, ["QEMU's image lock"]);
 });
 
+test('of thousands of locks the first ones are told', () => {
+  const locks = Array.from({ length: 20_000 }, (_, index) =>
+    lock('OFD', 'write', 1000 + 2 * index, 1000 + 2 * index),
+  );
+  const { through } = meaningOf(locks, 'x');
+  assert.equal(through.length, 9);
+  assert.deepEqual(through.slice(7), ['an OFD write lock on bytes 1014 to 1014', '19992 more locks']);
+});
+
 test('other locks are told as they are', () => {
   assert.deepEqual(meaningOf([lock('FLOCK', 'write', 0)], 'x'), { through: ['flock(2)'], does: [] });
   assert.deepEqual(meaningOf([lock('OFD', 'write', 0)], 'x'), {

@@ -207,4 +207,9 @@ test('a mount, here and in another mount namespace', async (t) => {
   );
   const [use] = await kernelUsesOfDevice(number, device, readKernelTables());
   assert.deepEqual([use?.kind, use?.where, use?.namespacePid], ['mount', point, elsewhere.pid]);
+  const [loop] = kernelUsesOfFile(inodeOf(statSync(path, { bigint: true })), readKernelTables());
+  assert.deepEqual(
+    loop?.above.map(({ kind, namespacePid }) => [kind, namespacePid]),
+    [['mount', elsewhere.pid]],
+  );
 });

@@ -327,6 +327,23 @@ test('recorded: entries that are malformed or cannot be read hide no others', as
   assert.deepEqual(new Set(denied), new Set([50, 51, 52]));
 });
 
+test('recorded: all locks of a descriptor that has tens of thousands', async (t) => {
+  const made = folder(t);
+  const path = join(made, 'disk.img');
+  const target = file(path);
+  const root = join(made, 'proc');
+  const lines = Array.from(
+    { length: 30_000 },
+    (_, at) => `lock:\t${at}: OFDLCK  ADVISORY  READ -1 fe:00:5 ${at} ${at}\n`,
+  );
+  recordedProc(root, path, `flags:\t02\n${lines.join('')}`);
+  const { files } = await findOpenFiles([target], { root });
+  assert.deepEqual(
+    files.map(({ locks }) => locks.length),
+    [30_000],
+  );
+});
+
 test('what another user has open is not seen, and said so', async (t) => {
   if (!needs(t, 'root')) return;
   const path = join(folder(t), 'disk.img');
