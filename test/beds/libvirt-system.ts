@@ -3,7 +3,7 @@
  * /run, /etc/libvirt and /var/lib/libvirt, and either of the two lock daemons. Nothing of it outlives its first
  * process. Needs root.
  */
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { chownSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { start, type Running, type StartOptions } from './command.js';
 import { firstChild } from './glusterfs.js';
@@ -21,6 +21,8 @@ export interface LibvirtSystemOptions {
   readonly lockspace?: string;
   /** A directory of locks for leases: libvirt itself makes only those that are configured, so it is its lvm_lockspace_dir. */
   readonly leases?: string;
+  /** An ordinary user's libvirt (`qemu:///session`), of this uid and gid, instead of the system's. */
+  readonly user?: number;
   /** An address of its own in a network of its own, in which others can be (`joinNetworks`). */
   readonly address?: string;
   /** Starts it among the programs of another bed; else it is started here. */
@@ -38,9 +40,8 @@ export interface VirshEnd {
 const ownFolders = ['/etc/libvirt', '/var/lib/libvirt', '/var/cache/libvirt', '/var/log/libvirt'];
 
 /** Without the machine's users, confinement and control groups: the guests run as this root, in plain processes. */
+const asRoot = 'user = "root"\ngroup = "root"\n';
 const qemuSettings = `lock_manager = "lockd"
-user = "root"
-group = "root"
 security_driver = "none"
 cgroup_controllers = []
 namespaces = []
@@ -109,7 +110,8 @@ export class LibvirtSystem {
     const system = new LibvirtSystem(options, own, outer, lastOf(outer.pid, 'init'));
     try {
       system.#writeSettings();
-      system.start('virtlogd', ['-p', '/run/virtlogd.pid']);
+      system.#giveToUser();
+      if (options.user === undefined) system.start('virtlogd', ['-p', '/run/virtlogd.pid']);
       await system.startLocks();
       await system.startLibvirtd();
       return system;
@@ -120,9 +122,10 @@ export class LibvirtSystem {
   }
 
   #writeSettings(): void {
-    const { lockspace, leases, address } = this.#options;
-    const etc = join(this.#own, 'etc/libvirt');
-    writeFileSync(join(etc, 'qemu.conf'), qemuSettings);
+    const { lockspace, leases, address, user } = this.#options;
+    const etc = user === undefined ? join(this.#own, 'etc/libvirt') : join(this.#own, 'home/.config/libvirt');
+    mkdirSync(etc, { recursive: true });
+    writeFileSync(join(etc, 'qemu.conf'), qemuSettings + (user === undefined ? asRoot : ''));
     const lockd = [
       ...(lockspace === undefined ? [] : [`file_lockspace_dir = "${lockspace}"\n`]),
       ...(leases === undefined ? [] : [`lvm_lockspace_dir = "${leases}"\n`]),
@@ -139,6 +142,23 @@ export class LibvirtSystem {
     );
   }
 
+  /** A user has a home, and a runtime directory that a login makes. */
+  #giveToUser(): void {
+    const { user } = this.#options;
+    if (user === undefined) return;
+    const runtime = this.outside(`/run/user/${user}`);
+    mkdirSync(runtime, { recursive: true });
+    const home = join(this.#own, 'home');
+    const below = readdirSync(home, { recursive: true, encoding: 'utf8' });
+    for (const path of [runtime, home, ...below.map((one) => join(home, one))]) chownSync(path, user, user);
+  }
+
+  /** Where libvirt has its sockets and what it knows of guests, as this host has it. */
+  get #runFolder(): string {
+    const { user } = this.#options;
+    return user === undefined ? '/run/libvirt' : `/run/user/${user}/libvirt`;
+  }
+
   /** Where another process finds a path of this host. */
   outside(path: string): string {
     return `/proc/${this.#init}/root${path}`;
@@ -149,18 +169,31 @@ export class LibvirtSystem {
     return this.#init;
   }
 
-  /** Starts a program on this host. */
+  /** Starts a program on this host, as the user whose libvirt it is. */
   start(program: string, args: readonly string[], options: StartOptions = {}): Running {
-    return start('nsenter', [...this.#enter(), program, ...args], options);
-  }
-
-  #enter(): string[] {
-    return ['-t', String(this.#init), '-m', '-u', '-n', '-p', '--'];
+    const { user } = this.#options;
+    const place = ['-t', String(this.#init), '-m', '-u', '-n', '-p', '--'];
+    const as =
+      user === undefined
+        ? []
+        : ['setpriv', `--reuid=${user}`, `--regid=${user}`, '--clear-groups', '--inh-caps=-all', '--'];
+    const own =
+      user === undefined
+        ? { HOLDFAST_RUNTIME_DIR: '/run/holdfast' }
+        : {
+            HOME: join(this.#own, 'home'),
+            XDG_CONFIG_HOME: join(this.#own, 'home/.config'),
+            XDG_RUNTIME_DIR: `/run/user/${user}`,
+            HOLDFAST_RUNTIME_DIR: `/run/user/${user}/holdfast`,
+          };
+    // The test's own mark, in place of the runtime directory that Holdfast has on this host.
+    const env = { HOLDFAST_TEST: process.env['HOLDFAST_RUNTIME_DIR'], ...own, ...options.env };
+    return start('nsenter', [...place, ...as, program, ...args], { ...options, env });
   }
 
   /** Runs virsh; fails as it fails. Throws if it does not come back. */
   async tryVirsh(...args: readonly string[]): Promise<VirshEnd> {
-    const running = this.start('virsh', ['-q', '-c', 'qemu:///system', ...args], { input: '' });
+    const running = this.start('virsh', ['-q', '-c', this.#uri, ...args], { input: '' });
     let late: NodeJS.Timeout | undefined;
     const hangs = new Promise<never>((_, reject) => {
       late = setTimeout(() => {
@@ -183,8 +216,14 @@ export class LibvirtSystem {
     return text;
   }
 
+  get #uri(): string {
+    const mode = this.#options.user === undefined ? 'system' : 'session';
+    // With the socket's name virsh does not start a libvirtd itself.
+    return `qemu+unix:///${mode}?socket=${this.#runFolder}/libvirt-sock`;
+  }
+
   get lockSocket(): string {
-    return this.outside('/run/libvirt/virtlockd-sock');
+    return this.outside(join(this.#runFolder, 'virtlockd-sock'));
   }
 
   /** The lock daemon's first process: the keeper, where there is one. */
@@ -215,15 +254,9 @@ export class LibvirtSystem {
   }
 
   async startLocks(): Promise<void> {
-    mkdirSync(this.outside('/run/libvirt'), { recursive: true });
-    mkdirSync(this.outside('/run/holdfast'), { recursive: true });
     const [program, ...args] =
-      this.locks === 'virtlockd'
-        ? ['virtlockd', '-f', '/dev/null', '-p', '/run/virtlockd.pid']
-        : holdfastdCommand;
-    this.#lockDaemon = this.start(program ?? '', args, {
-      env: { HOLDFAST_RUNTIME_DIR: '/run/holdfast', HOLDFAST_TEST: process.env['HOLDFAST_RUNTIME_DIR'] },
-    });
+      this.locks === 'virtlockd' ? ['virtlockd', '-f', '/dev/null'] : holdfastdCommand;
+    this.#lockDaemon = this.start(program ?? '', args);
     // A socket's file of an earlier one may be there already.
     const answers = (): Promise<boolean> =>
       LockClient.connect(this.lockSocket).then(
@@ -261,7 +294,7 @@ export class LibvirtSystem {
 
   async startLibvirtd(): Promise<void> {
     const listen = this.#options.address === undefined ? [] : ['--listen'];
-    this.#libvirtd = this.start('libvirtd', [...listen, '-p', '/run/libvirtd.pid']);
+    this.#libvirtd = this.start('libvirtd', listen);
     await until(
       async () => (await this.tryVirsh('list')).ok,
       () => `libvirtd: ${this.#libvirtd?.stdout}${this.#libvirtd?.stderr}`,
@@ -278,7 +311,9 @@ export class LibvirtSystem {
 
   /** The pid of a running guest's QEMU, as everyone but this host has it. */
   qemuPid(guest: string): number {
-    const inside = readFileSync(this.outside(`/run/libvirt/qemu/${guest}.pid`), 'utf8').trim();
+    const folder = this.#options.user === undefined ? 'qemu' : 'qemu/run';
+    const file = join(this.#runFolder, folder, `${guest}.pid`);
+    const inside = readFileSync(this.outside(file), 'utf8').trim();
     const all = readFileSync(`/proc/${this.#init}/task/${this.#init}/children`, 'utf8')
       .split(' ')
       .map(Number);
