@@ -4,6 +4,7 @@ export { lockDisks, lockDomain, plan, who, type CallOptions } from './manager/on
 export type { CheckedPlan, ResourceState } from './manager/check-plan.js';
 export type { DescribedDriver } from './manager/driver-abilities.js';
 export { readConfiguration, type Configuration } from './manager/configuration.js';
+export type { DaemonSettings, LogLevel } from './manager/daemon-settings.js';
 export type {
   DiskInput,
   GuestInput,
@@ -18,7 +19,7 @@ export type { SavedHold } from './manager/saved-hold.js';
 export { runInPlace } from './manager/run-in-place.js';
 export type { LookOptions, ResourceUse } from './manager/who.js';
 export { superviseCommand, type SuperviseOptions } from './manager/supervise.js';
-export { findCommand, requireFaithfulArguments } from './system/exec.js';
+export { becomeCommand, findCommand, requireFaithfulArguments } from './system/exec.js';
 export { isReaderGone } from './system/reader-gone.js';
 export { takeLaunchState, type LaunchState } from './system/launch-state.js';
 export {

@@ -254,6 +254,55 @@ export const commands: readonly CommandEntry[] = [
     ],
   },
   {
+    name: 'serve',
+    summary: "Be the lock daemon: for libvirt in virtlockd's place, and for everybody else.",
+    takes: 'none',
+    about: [
+      'The same as holdfastd. What it holds outlives it: SIGHUP, a crash and a kill lose no lock. SIGTERM ends',
+      'it, and its locks with it. docs/daemon.md has more.',
+    ],
+    options: [
+      config,
+      {
+        ...driver,
+        help: 'The drivers that holds of the API are locked with, in this order, joined by commas (default: fcntl).',
+      },
+      {
+        name: 'lockd-socket',
+        value: 'PATH',
+        help: "Where libvirt looks for its lock daemon (default: virtlockd's own place).",
+      },
+      {
+        name: 'api-socket',
+        value: 'PATH',
+        help: 'Where everybody else does (default: api.sock in the runtime directory).',
+      },
+      {
+        name: 'socket-dir',
+        value: 'DIRECTORY',
+        help: 'Both sockets in this directory: virtlockd-sock and api.sock.',
+      },
+      { name: 'group', value: 'NAME', help: 'Members of this group may look, and lock nothing.' },
+      {
+        name: 'take-over',
+        help: 'Take the sockets and all that is held over from the holdfastd that runs, and let it end.',
+      },
+      {
+        name: 'log-level',
+        value: 'LEVEL',
+        choices: ['fatal', 'error', 'warn', 'info', 'debug', 'trace'],
+        help: 'How much is logged (default: info).',
+      },
+      {
+        name: 'check',
+        help: 'Check configuration and options, print what would be done, and start nothing.',
+      },
+      { ...json, help: 'Print errors as data.' },
+      help,
+    ],
+    examples: [{ line: 'holdfast serve', says: 'Serve until SIGTERM.' }],
+  },
+  {
     name: 'drivers',
     summary: 'List the lock drivers, where each came from, and what it can do.',
     takes: 'none',

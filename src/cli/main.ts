@@ -18,6 +18,7 @@ const functions: Readonly<Record<string, () => Promise<CommandFunction>>> = {
   who: async () => (await import('./commands/who.js')).who,
   list: async () => (await import('./commands/list.js')).list,
   doctor: async () => (await import('./commands/doctor.js')).doctor,
+  serve: async () => (await import('./commands/serve.js')).serve,
   drivers: async () => (await import('./commands/drivers.js')).drivers,
   help: async () => (await import('./commands/help.js')).help,
   version: async () => (await import('./commands/version.js')).version,

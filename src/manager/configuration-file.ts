@@ -8,6 +8,7 @@ import { HoldfastError, isHoldfastError } from '../errors.js';
 import { nearestWord } from '../nearest-word.js';
 import type { LossAction } from '../vocabulary.js';
 import type { Configuration, QemuLock } from './configuration.js';
+import { daemonKeyNames, readDaemonSettings, type DaemonSettings } from './daemon-settings.js';
 import { tomlPlace } from './toml-place.js';
 
 /** A configuration is a screenful; whoever names a disk image by mistake must not wait for it to be read. */
@@ -60,6 +61,10 @@ const keys: Readonly<Record<string, KeyEntry>> = {
   alias: {
     expects: 'a table of strings',
     read: (into, value) => isTable(value) && Object.values(value).every(isString) && addAliases(into, value),
+  },
+  daemon: {
+    expects: 'a table, [daemon]',
+    read: (_into, value) => isTable(value),
   },
   driver: {
     expects:
@@ -124,7 +129,26 @@ export async function readConfigurationFile(path: string, known: Configuration):
       throw wrong(path, tomlPlace(text, wrongPath(key, value), 'value'), `${key} has to be ${entry.expects}`);
     }
   }
+  if (isTable(table['daemon'])) into.daemon = daemonSettings(text, path, table['daemon'], into.daemon);
   return into;
+}
+
+function daemonSettings(
+  text: string,
+  path: string,
+  table: Record<string, unknown>,
+  known: DaemonSettings | undefined,
+): DaemonSettings {
+  const settings = readDaemonSettings(table, known);
+  if (!('wrong' in settings)) return settings;
+  const { key, expects } = settings.wrong;
+  if (expects !== undefined) {
+    throw wrong(path, tomlPlace(text, ['daemon', key], 'value'), `daemon.${key} has to be ${expects}`);
+  }
+  const near = nearestWord(key, daemonKeyNames);
+  const hint =
+    near === undefined ? `The keys of [daemon] are ${daemonKeyNames.join(', ')}.` : `Did you mean ${near}?`;
+  throw wrong(path, tomlPlace(text, ['daemon', key], 'key'), `unknown key daemon.${key}`, hint);
 }
 
 /** In a table of strings or of tables, the path to the value that is wrong. */

@@ -3,9 +3,10 @@
  * docs/configuration.md lists the keys. Mostly there is no file at all, and then nothing is loaded that reads one.
  */
 import { statSync } from 'node:fs';
-import { homedir } from 'node:os';
-import { isAbsolute, join } from 'node:path';
+import { join } from 'node:path';
+import { userConfiguration } from '../system/user-configuration.js';
 import type { LossAction } from '../vocabulary.js';
+import type { DaemonSettings } from './daemon-settings.js';
 
 export type QemuLock = 'check' | 'hold' | 'off';
 
@@ -26,6 +27,8 @@ export interface Configuration {
   readonly localFileSystems?: readonly string[];
   /** `[alias]`: a source or a host and the one name that stands for it, for storage known by two names. */
   readonly aliases?: Readonly<Record<string, string>>;
+  /** `[daemon]`: settings of `holdfastd`. */
+  readonly daemon?: DaemonSettings;
   /** `[driver.NAME]`: settings handed to that driver as they are. */
   readonly driverSettings?: Readonly<Record<string, Readonly<Record<string, unknown>>>>;
 }
@@ -59,8 +62,5 @@ function isMissing(path: string): boolean {
 
 /** The system's file, then the user's. */
 export function usualFiles(env: NodeJS.ProcessEnv = process.env): string[] {
-  const named = env['XDG_CONFIG_HOME'];
-  // The XDG base directory specification: a relative path is to be ignored.
-  const folder = named !== undefined && isAbsolute(named) ? named : join(homedir(), '.config');
-  return ['/etc/holdfast/holdfast.toml', join(folder, 'holdfast/holdfast.toml')];
+  return ['/etc/holdfast/holdfast.toml', join(userConfiguration(env), 'holdfast/holdfast.toml')];
 }

@@ -42,6 +42,13 @@ local_file_systems = ["zfs"]
 [alias]
 "nas1:/export" = "nas2:/export"
 
+[daemon]
+drivers = ["fcntl"]
+lockd_socket = "/run/a"
+api_socket = "/run/b"
+group = "libvirt"
+log_level = "debug"
+
 [driver.fcntl]
 anything = [1, 2]
 `);
@@ -54,8 +61,26 @@ anything = [1, 2]
     qemuLock: 'hold',
     localFileSystems: ['zfs'],
     aliases: { 'nas1:/export': 'nas2:/export' },
+    daemon: {
+      drivers: ['fcntl'],
+      lockdSocket: '/run/a',
+      apiSocket: '/run/b',
+      group: 'libvirt',
+      logLevel: 'debug',
+    },
     driverSettings: { fcntl: { anything: [1, 2] } },
   });
+});
+
+test('the table of the daemon: a wrong key or value is named with its place', async () => {
+  const key = await errorOf('[daemon]\ngroup = "kvm"\nlog_levle = "info"\n');
+  assert.deepEqual([key.place?.line, key.place?.column], [3, 1]);
+  assert.match(key.message, /unknown key daemon\.log_levle/);
+  assert.match(key.remedy, /log_level/);
+  const value = await errorOf('[daemon]\nlockd_socket = "relative"\n');
+  assert.deepEqual([value.place?.line, value.place?.column], [2, 16]);
+  assert.match(value.message, /daemon\.lockd_socket has to be an absolute path/);
+  assert.match((await errorOf('daemon = 7\n')).message, /daemon has to be a table/);
 });
 
 test('the keys of a later file win, and no others', async () => {

@@ -1,0 +1,75 @@
+/**
+ * The daemon: what the keeper starts, and starts again. libvirt's protocol is served first, because a guest that starts
+ * has little patience; the API, which takes a while to load, after it.
+ */
+import { join } from 'node:path';
+import { HoldfastError } from '../errors.js';
+import { privateDirectory, runtimeDirectory } from '../system/runtime-directory.js';
+import { explainLock } from './explain-lock.js';
+import { LockdThread } from './lockd/lockd-thread.js';
+import type { LockdEvent } from './lockd/lockd-server.js';
+import { openLog, type DaemonLog } from './log.js';
+import { ServiceManager } from './notify-service-manager.js';
+import type { DaemonOptions } from './options.js';
+
+/** Runs until it is told to stop, or cannot go on; gives the exit status. */
+export async function runDaemon(
+  options: DaemonOptions,
+  sockets: Readonly<Record<string, number>>,
+): Promise<number> {
+  const log = openLog(options.logLevel);
+  const serviceManager = new ServiceManager();
+  const restarts = Number(process.env['HOLDFAST_RESTARTS'] ?? 0);
+  const ended = endOfService(log);
+  const lockd = new LockdThread({
+    program: new URL('./lockd-worker.js', import.meta.url),
+    listening: socketOf(sockets, 'lockd'),
+    channel: socketOf(sockets, 'channel:lockd'),
+    journalPath: join(privateDirectory(runtimeDirectory()), 'lockd.journal'),
+    explain: (path) => explainLock(path, options),
+  });
+  lockd.on('error', (error) => {
+    log.fatal({ err: error }, 'the thread of the lock protocol failed');
+    process.exit(new HoldfastError('INTERNAL', '').exitCode);
+  });
+  lockd.on('event', (event) => logLockdEvent(log, event));
+  if (log.isLevelEnabled('debug')) lockd.reportEverything(true);
+  const { adopted, takenAgain, lost } = await lockd.started;
+  log.info({ adopted, takenAgain, socket: options.lockdSocket, restarts }, 'serving libvirt');
+  for (const record of lost) log.error({ record }, 'somebody else has what was held before');
+  serviceManager.ready(`serving, ${adopted + takenAgain} locks`);
+  const signal = await ended;
+  serviceManager.stopping();
+  await lockd.stop();
+  log.info({ signal }, 'stopped');
+  return 0;
+}
+
+function socketOf(sockets: Readonly<Record<string, number>>, name: string): number {
+  const fd = sockets[name];
+  if (fd !== undefined) return fd;
+  throw new HoldfastError('USAGE', `this is started by holdfastd itself, and has no socket '${name}'`);
+}
+
+/** The keeper alone ends it: a terminal's Ctrl-C reaches both, and a hang-up is the keeper's to understand. */
+function endOfService(log: DaemonLog): Promise<string> {
+  const ignored = (signal: string): void => log.debug({ signal }, 'left to the keeper');
+  process.on('SIGINT', ignored).on('SIGHUP', ignored);
+  // Also a second one: the default of the signal would end it in the middle.
+  return new Promise((resolve) => process.on('SIGTERM', resolve));
+}
+
+const levels: Readonly<Record<LockdEvent['what'], 'debug' | 'info' | 'warn' | 'error'>> = {
+  acquired: 'debug',
+  released: 'debug',
+  refused: 'info',
+  'owner ended': 'info',
+  'owner signalled': 'warn',
+  'keeper ended': 'error',
+  'connection refused': 'warn',
+  'connection closed for what it sent': 'warn',
+};
+
+function logLockdEvent(log: DaemonLog, { what, facts }: LockdEvent): void {
+  log[levels[what]](facts, what);
+}

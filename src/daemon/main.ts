@@ -1,0 +1,86 @@
+#!/usr/bin/env node
+/**
+ * The entry of `holdfastd`, which `holdfast serve` is too. The process that is started becomes the keeper; it starts this
+ * program again, as the daemon, and that one is known by the sockets it is given.
+ */
+import { writeSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { HoldfastError, isHoldfastError } from '../errors.js';
+import { groupId } from '../system/group-id.js';
+import { version } from '../version.js';
+import { logKeeper } from './keeper/keeper-log.js';
+import { Keeper } from './keeper/keeper.js';
+import { closeSockets, openSockets } from './keeper/listening-sockets.js';
+import { renderDaemonHelp } from './option-table.js';
+import { parseDaemonCommand, readDaemonOptions, type DaemonOptions } from './options.js';
+
+const stdout = 1;
+const stderr = 2;
+const bug = 70;
+
+async function main(argv: readonly string[]): Promise<number> {
+  const command = parseDaemonCommand(argv);
+  if (command.wish === 'help') return say(renderDaemonHelp());
+  if (command.wish === 'version') return say(`holdfastd ${version}\n`);
+  const given = process.env['HOLDFAST_SOCKETS'];
+  // What the daemon starts (virsh, qemu-img) is none of this.
+  delete process.env['HOLDFAST_SOCKETS'];
+  const options = await readDaemonOptions(command);
+  const gid = options.group === undefined ? undefined : gidOf(options.group);
+  if (command.wish === 'check') return say(`${JSON.stringify(options, null, 2)}\n`);
+  if (given === undefined) return keep(options, gid, argv);
+  const { runDaemon } = await import('./daemon.js');
+  return runDaemon(options, JSON.parse(given) as Record<string, number>);
+}
+
+async function keep(
+  options: DaemonOptions,
+  gid: number | undefined,
+  argv: readonly string[],
+): Promise<number> {
+  const { lockdSocket, apiSocket, pidFile } = options;
+  const served = openSockets(
+    [
+      { name: 'lockd', path: lockdSocket },
+      { name: 'api', path: apiSocket, ...(gid === undefined ? {} : { gid }) },
+    ],
+    pidFile,
+  );
+  const keeper = new Keeper({
+    daemon: [process.execPath, fileURLToPath(import.meta.url), ...argv],
+    sockets: served.sockets,
+    log: logKeeper,
+  });
+  const status = await keeper.run();
+  closeSockets(served);
+  return status;
+}
+
+function gidOf(group: string): number {
+  const gid = groupId(group);
+  if (gid !== undefined) return gid;
+  throw new HoldfastError('CONFIG', `there is no group ${group}`, {
+    remedy: 'Make it, or name another one.',
+  });
+}
+
+function say(text: string): number {
+  writeSync(stdout, text);
+  return 0;
+}
+
+function failed(error: unknown): number {
+  const known = isHoldfastError(error);
+  if (process.argv.includes('--json')) {
+    const data = known ? error : new HoldfastError('INTERNAL', String(error), { cause: error });
+    writeSync(stderr, `${JSON.stringify(data)}\n`);
+    return data.exitCode;
+  }
+  const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
+  writeSync(stderr, known ? `holdfastd: ${error.message}\n  ${error.remedy}\n` : `holdfastd: ${text}\n`);
+  return known ? error.exitCode : bug;
+}
+
+void main(process.argv.slice(2))
+  .catch(failed)
+  .then((status) => process.exit(status));
