@@ -1,0 +1,59 @@
+/** What the lock daemon's API gives, as far as clients here use it; its OpenAPI document (GET /openapi.json) has all. */
+import type { ErrorCode, Holder, LockRequest, Mode, Owner, OwnerDescription } from '../vocabulary.js';
+
+/** A hold that the daemon keeps. */
+export interface DaemonHold {
+  readonly id: string;
+  readonly owner: Owner;
+  /** ISO 8601, UTC. */
+  readonly since: string;
+  /** `suspended`: its guest is paused, and nothing is locked. */
+  readonly state: 'held' | 'suspended';
+  readonly drivers: readonly string[];
+  /** What is locked, in which mode. */
+  readonly requests: readonly LockRequest[];
+  /** Names in the guest (`vda`) by identity. */
+  readonly targets?: Readonly<Record<string, string>>;
+  readonly notes: readonly string[];
+  /** Fencing tokens by identity. */
+  readonly tokens: Readonly<Record<string, string>>;
+}
+
+/** A lock that libvirt has taken through the daemon. */
+export interface DaemonLock {
+  /** '': `name` is the path of what is locked. */
+  readonly lockspace: string;
+  readonly name: string;
+  readonly mode: 'exclusive' | 'shared';
+  readonly owners: readonly {
+    readonly name: string;
+    readonly uuid: string;
+    readonly id: number;
+    readonly pid: number;
+  }[];
+}
+
+/** A driver that the daemon locks with. */
+export interface DaemonDriver {
+  readonly name: string;
+  readonly reach: string;
+  readonly modes: readonly Mode[];
+  /** The optional functions that it has. */
+  readonly abilities: readonly string[];
+}
+
+/** How it stands with one resource that was asked about. */
+export interface DaemonState {
+  readonly identity: string;
+  readonly free: boolean;
+  readonly reason?: string;
+  readonly code?: ErrorCode;
+  readonly remedy?: string;
+  readonly holders: readonly Holder[];
+}
+
+/** What another process has planned, to be locked as it is. */
+export interface DaemonRequests {
+  readonly requests: readonly LockRequest[];
+  readonly owner: OwnerDescription;
+}
