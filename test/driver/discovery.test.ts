@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
-import { chmod, chown, mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
+import { spawnSync } from 'node:child_process';
+import { chmod, chown, lchown, mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test, { after, before } from 'node:test';
@@ -145,6 +146,23 @@ test('the current folder and its node_modules are no place', async () => {
   }
 });
 
+test('NODE_PATH and the folders of modules in the home are no place', async () => {
+  const own = await folder();
+  for (const place of ['node_modules', '.node_modules', '.node_libraries']) {
+    await mkdir(join(own, place, 'holdfast-driver-here'), { recursive: true });
+    await put(join(own, place, 'holdfast-driver-here/index.js'), moduleText('here'));
+  }
+  const discovery = new URL('../../src/driver/discovery.ts', import.meta.url).href;
+  const script = `import { findDriver } from ${JSON.stringify(discovery)};
+    await findDriver('here', { path: '' }).then(() => console.log('found'), ({ code }) => console.log(code));`;
+  const { stdout, stderr } = spawnSync(
+    process.execPath,
+    ['--import', 'tsx', '--input-type=module', '-e', script],
+    { encoding: 'utf8', env: { ...process.env, NODE_PATH: join(own, 'node_modules'), HOME: own } },
+  );
+  assert.equal(stdout, 'DRIVER_UNKNOWN\n', stderr);
+});
+
 test('names that could lead elsewhere are no names', async () => {
   const path = await folder();
   for (const name of ['', '.', '../one', 'a/b', 'A', '1a', 'a.js', 'a\0', '-a', 'a '.trim() + '_']) {
@@ -242,6 +260,16 @@ test('what others can change on the way to a driver makes it unsafe', async (t) 
     await symlink(join(safe, 'real.mjs'), join(open, 'link.mjs'));
     await symlink(join(open, 'link.mjs'), join(path, 'b.mjs'));
     await unsafe(path, 'b', /others can write/);
+  });
+
+  await t.test('a symlink of another user, wherever it leads', async (inner) => {
+    if (!needs(inner, 'root')) return;
+    const [path, real] = [await folder(), await folder()];
+    await put(join(real, 'real.mjs'), moduleText('a'));
+    await symlink(join(real, 'real.mjs'), join(path, 'a.mjs'));
+    assert.equal((await findDriver('a', { path })).name, 'a');
+    await lchown(join(path, 'a.mjs'), 65534, 65534);
+    await unsafe(path, 'a', /a\.mjs: it belongs to user 65534/);
   });
 
   await t.test('a symlink that leads to itself', async () => {

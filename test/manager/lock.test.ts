@@ -2,8 +2,10 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import {
+  closeSync,
   existsSync,
   mkdirSync,
+  openSync,
   readdirSync,
   renameSync,
   symlinkSync,
@@ -621,6 +623,38 @@ test('a lease that is held without its path cannot be added with one: nothing wo
   await hold.release();
   const other = await manager.lock({ leases: [`space:key:${kept}`] });
   await other.extend({ leases: ['space:key'] });
+});
+
+test('who reads or only looks at what someone writes is told so, by plan and lock alike', async () => {
+  await using manager = openManager({ configuration: false });
+  const path = disk('written.img');
+  const told = async (mode: string): Promise<boolean[]> => {
+    const { notes } = await manager.plan({ disks: [`${path}:${mode}`] });
+    const hold = await manager.lock({ disks: [`${path}:${mode}`] });
+    await hold.release();
+    return [notes, hold.notes].map((all) =>
+      all.some((note) => /what is read may not fit together/.test(note)),
+    );
+  };
+  assert.deepEqual(
+    [await told('read'), await told('peek')],
+    [
+      [false, false],
+      [false, false],
+    ],
+  );
+  const writer = openSync(path, 'r+');
+  try {
+    assert.deepEqual(
+      [await told('read'), await told('peek')],
+      [
+        [true, true],
+        [true, true],
+      ],
+    );
+  } finally {
+    closeSync(writer);
+  }
 });
 
 test('records that cannot be read are not taken for none', async () => {

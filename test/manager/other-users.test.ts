@@ -5,6 +5,7 @@ import { chmodSync, chownSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
+import { unseenWriters } from '../../src/holders/unseen-writers.js';
 import { openManager } from '../../src/index.js';
 import { privateRuntime } from '../beds/private-folder.js';
 import { needs } from '../needs.js';
@@ -44,4 +45,12 @@ test("who may write somebody else's disk is told that other users' writers do no
   }
   await using manager = openManager({ configuration: false });
   assert.deepEqual(unseen((await manager.plan({ disks: [foreign] })).notes), []);
+});
+
+test('root sees who writes where the kernel does not tell, so there is nothing to say', (t) => {
+  if (!needs(t, 'root')) return;
+  const path = join(folder, 'shared.img');
+  writeFileSync(path, '');
+  const base = { kind: 'disk', identity: 'fs:nfs:nas:/x:1', label: path, path } as const;
+  assert.deepEqual(unseenWriters([{ ...base, storage: 'file', scope: 'cluster' }]), []);
 });

@@ -49,6 +49,11 @@ test('json: names', () => {
     path('json:{"driver":"throttle","file":{"driver":"qcow2","file":{"driver":"file","filename":"/x"}}}'),
     ['/x', 'qcow2'],
   );
+  // The outermost format is what the overlay sees; what it stands on is its own business.
+  assert.deepEqual(
+    path('json:{"driver":"qcow2","file":{"driver":"raw","file":{"driver":"file","filename":"/x"}}}', 'vmdk'),
+    ['/x', 'qcow2'],
+  );
   assert.match(
     elsewhere('json:{"driver":"nbd","server":{"type":"inet","host":"h"}}'),
     /no file of this host/,

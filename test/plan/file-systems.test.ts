@@ -1,9 +1,14 @@
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { mkdirSync, symlinkSync } from 'node:fs';
+import { join } from 'node:path';
 import { test } from 'node:test';
 import { fileIdentity } from '../../src/plan/file-identity.js';
 import { fileSystemOf } from '../../src/plan/file-systems.js';
 import { parseMounts } from '../../src/system/mounts.js';
 import type { Surroundings } from '../../src/plan/surroundings.js';
+import { needs } from '../needs.js';
+import { scratch } from './guest.js';
 
 /** Two mounts of one GlusterFS volume and others, as mountinfo showed them. */
 const recorded = `
@@ -86,6 +91,16 @@ test('an unknown type counts as local and says so, until configuration names it'
   assert.equal(fileIdentity(seen, around()).unknownFileSystem, 'fuse.newfs');
   assert.equal(fileIdentity(seen, around({}, ['fuse.newfs'])).unknownFileSystem, undefined);
   assert.deepEqual(fileSystemOf(undefined, new Map()), { kind: 'unknown', type: 'unknown' });
+});
+
+test('what several hosts mount from one device goes by the uuid that mkfs wrote, where udev shows it', (t) => {
+  if (!needs(t, 'root')) return;
+  const dev = scratch(t);
+  mkdirSync(join(dev, 'disk/by-uuid'), { recursive: true });
+  execFileSync('mknod', [join(dev, 'dm-9'), 'b', '253', '9']);
+  symlinkSync('../../dm-9', join(dev, 'disk/by-uuid/0b1f4c2a-7c35-4a0e-9a31-0d6b0f6e8a11'));
+  const wanted = `fs:gfs2:0b1f4c2a-7c35-4a0e-9a31-0d6b0f6e8a11:${ino}`;
+  assert.equal(identity('/mnt/gfs/a', '253:9', { ...around(), dev }), wanted);
 });
 
 test('a file system that several hosts mount from one device', () => {

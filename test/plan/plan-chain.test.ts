@@ -267,6 +267,27 @@ test('an external data file is locked as its image is', async (t) => {
   assert.ok(elsewhere.items.some(({ verdict, code }) => verdict === 'refuse' && code === 'CANNOT_LOCK'));
 });
 
+test('a relative data file counts where QEMU would open it, and where libvirt would', async (t) => {
+  const folder = scratch(t);
+  const [images, here] = [join(folder, 'images'), join(folder, 'here')];
+  mkdirSync(images);
+  mkdirSync(here);
+  const top = join(images, 'top');
+  writeFileSync(
+    top,
+    craftQcow2({ incompatible: 4n, extensions: [{ type: dataFile, data: Buffer.from('d') }] }),
+  );
+  const before = process.cwd();
+  t.after(() => process.chdir(before));
+  process.chdir(here);
+  const wanted: string[] = [];
+  for (const data of [join(here, 'd'), join(images, 'd')]) {
+    writeFileSync(data, '');
+    wanted.push(`exclusive ${data}`);
+    assert.deepEqual(asked(await makePlan(guest([qcow2(top)]))), [...wanted, `exclusive ${top}`].toSorted());
+  }
+});
+
 test('a base of two disks is one request; a disk that is a base of another is refused', async (t) => {
   const folder = scratch(t);
   const [a, b, base] = [join(folder, 'a'), join(folder, 'b'), join(folder, 'base')];
@@ -299,6 +320,12 @@ test('an active commit writes the base, so the base is locked for writing', asyn
   const mirror = disk(base, { role: 'mirror', target: 'vda', format: 'raw' });
   const plan = await makePlan(guest([qcow2(top, { target: 'vda' }), mirror]));
   assert.deepEqual(asked(plan), [`exclusive ${base}`, `exclusive ${top}`]);
+  // That is for the job's own two uses alone: whoever else reads the base, or writes it, is in the way.
+  for (const other of [disk(base, { mode: 'read', target: 'vdb' }), disk(base, { target: 'vdb' })]) {
+    const refused = await makePlan(guest([qcow2(top, { target: 'vda' }), mirror, other]));
+    assert.deepEqual(asked(refused), [`exclusive ${top}`]);
+    assert.equal(refused.items.filter(({ code }) => code === 'SAME_DISK_TWICE').length, 3);
+  }
 });
 
 test('a chain that the XML names is planned, with its formats', async (t) => {

@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
-import { renameSync, symlinkSync, unlinkSync, writeFileSync } from 'node:fs';
+import { linkSync, renameSync, symlinkSync, unlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { makePlan, planChanged, stillThere } from '../../src/plan/make-plan.js';
 import type { LockRequest, Plan } from '../../src/vocabulary.js';
-import { disk, guest, scratch } from './guest.js';
+import { argument, disk, guest, scratch } from './guest.js';
 import { backingFormat, craftQcow2 } from './qcow2-image.js';
 
 function only(plan: Plan): LockRequest {
@@ -27,6 +27,19 @@ test('a path that leads to another file, or to none, has moved', async (t) => {
   renameSync(join(folder, 'b.img'), path);
   assert.equal(await stillThere(request), 'same');
   unlinkSync(link);
+  assert.equal(await stillThere(request), 'moved');
+});
+
+test('every name that the guest has for it has to lead there still', async (t) => {
+  const folder = scratch(t);
+  const [path, other] = [join(folder, 'a.img'), join(folder, 'b.img')];
+  writeFileSync(path, '');
+  linkSync(path, other);
+  const request = only(await makePlan(guest([argument(path), argument(other)])));
+  assert.deepEqual(request.resource.otherPaths, [other]);
+  assert.equal(await stillThere(request), 'same');
+  unlinkSync(other);
+  writeFileSync(other, '');
   assert.equal(await stillThere(request), 'moved');
 });
 
@@ -58,5 +71,10 @@ test('a plan made again is the same until the chain or an inode is another', asy
   assert.equal(planChanged(before, { ...before, requests: elsewhere }), true);
   renameSync(join(folder, 'c'), base);
   assert.equal(planChanged(before, await makePlan(description)), true);
-  assert.equal(planChanged(before, await makePlan(guest([disk(top, { mode: 'read' })]))), true);
+  renameSync(base, join(folder, 'c'));
+  writeFileSync(base, '');
+  const again = await makePlan(description);
+  const read = await makePlan(guest([disk(top, { format: 'qcow2', mode: 'read' })]));
+  assert.deepEqual([again.requests.length, read.requests.length], [2, 2]);
+  assert.equal(planChanged(again, read), true);
 });
