@@ -39,7 +39,6 @@ export async function runDaemon(
   for (const record of lost) log.error({ record }, 'somebody else has what was held before');
   serviceManager.ready(`serving, ${adopted + takenAgain} locks`);
   const signal = await ended;
-  serviceManager.stopping();
   await lockd.stop();
   log.info({ signal }, 'stopped');
   return 0;

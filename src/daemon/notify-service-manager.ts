@@ -1,6 +1,8 @@
 /**
  * Tells the service manager how it stands (sd_notify(3)). The daemon knows that, and its parent, the keeper, is the main
  * process of the unit: so the unit needs `NotifyAccess=all`.
+ *
+ * It never says STOPPING=1: a daemon that is replaced stops as well, and systemd would then end the whole service.
  */
 import { sendDatagram } from '../system/datagram.js';
 
@@ -30,11 +32,6 @@ export class ServiceManager {
 
   status(text: string): void {
     this.#tell(`STATUS=${text}`);
-  }
-
-  stopping(): void {
-    clearInterval(this.#timer);
-    this.#tell('STOPPING=1');
   }
 
   #tell(...lines: readonly string[]): void {
