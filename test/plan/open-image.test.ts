@@ -60,7 +60,7 @@ test('what may not be read is said before anything is locked', (t) => {
   chmodSync(folder, 0o755);
   const path = join(folder, 'secret.img');
   writeFileSync(path, '', { mode: 0o600 });
-  const script = fileURLToPath(new URL('look-as-nobody.ts', import.meta.url));
+  const script = fileURLToPath(new URL('./look-as-nobody.ts', import.meta.url));
   const look = (): unknown =>
     JSON.parse(execFileSync(process.execPath, ['--import', 'tsx', script, path], { encoding: 'utf8' }));
   assert.deepEqual(look(), ['file', 'NOT_READABLE']);
