@@ -13,6 +13,8 @@ const packages = [
   'linux-image-amd64',
   'nbdkit',
   'lsof',
+  'systemd',
+  'mandoc',
 ];
 
 function isInstalled(name) {

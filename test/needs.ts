@@ -26,7 +26,9 @@ export type Part =
   | 'mkfs.ext4'
   | 'perl'
   | 'script'
-  | 'setpriv';
+  | 'setpriv'
+  | 'systemd'
+  | 'mandoc';
 
 function programMissing(program: string, debianPackage: string): string | undefined {
   const folders = [...(process.env['PATH'] ?? '').split(delimiter), '/usr/sbin', '/sbin'];
@@ -79,6 +81,8 @@ const checks: Record<Part, () => string | undefined> = {
   perl: () => programMissing('perl', 'perl-base'),
   script: () => programMissing('script', 'bsdutils'),
   setpriv: () => programMissing('setpriv', 'util-linux'),
+  systemd: () => programMissing('systemd-analyze', 'systemd'),
+  mandoc: () => programMissing('mandoc', 'mandoc'),
 };
 
 /** The reason to skip, as the `skip` option of a test takes it: `test(name, { skip: lacks('qemu') }, ...)`. */
