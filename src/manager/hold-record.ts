@@ -40,6 +40,8 @@ export interface HoldRecord {
   readonly requests: readonly LockRequest[];
   /** Fencing tokens by identity. */
   readonly tokens: Readonly<Record<string, string>>;
+  /** Who keeps it alive is not the owner: a daemon keeps the locks. */
+  readonly keptForOwner?: true;
 }
 
 /** A record on disk whose lock this process has. */
@@ -92,6 +94,7 @@ export function recordOf(
     drivers: held.map(({ about }) => about.name).filter((name, index, all) => all.indexOf(name) === index),
     requests: plan.requests,
     tokens: Object.assign({}, ...held.map(({ grant }) => grant.tokens)) as Record<string, string>,
+    ...(owner.pid === process.pid ? {} : { keptForOwner: true }),
   };
 }
 

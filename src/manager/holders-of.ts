@@ -9,8 +9,9 @@ import {
 } from '../holders/find-holders.js';
 import type { FindOptions, FoundHolders } from '../holders/find-holders.js';
 import { hostName } from '../system/host.js';
+import { processStartTime } from '../system/process.js';
 import { modes, unnamedCommand, type Holder, type Mode, type Owner, type Resource } from '../vocabulary.js';
-import type { LiveRecord } from './hold-record.js';
+import type { HoldRecord, LiveRecord } from './hold-record.js';
 import { recordKeepers } from './record-keepers.js';
 
 /** Words that say less than the record of the hold, which names its driver. */
@@ -51,9 +52,14 @@ export async function lookForHolders(
   const explained = new Set<Holder>();
   const counts = (pid: number | undefined): boolean => pid === undefined || !ignorePids.includes(pid);
   const recorded = about.flatMap((live) => {
-    const pids = keepers.get(live.path) ?? [];
-    const own = seen.filter(({ pid }) => pid !== undefined && pids.includes(pid));
+    const { record } = live;
+    const kept = keepers.get(live.path) ?? [];
+    const pids = record.keptForOwner === true ? ownerProcess(record.owner) : kept;
+    const own = seen.filter(({ pid }) => pid !== undefined && [...kept, ...pids].includes(pid));
     own.forEach((holder) => explained.add(holder));
+    // Whoever left it to a daemon has a record too, which also tells who has it after him.
+    if (record.keptForOwner === true && about.some((other) => leftToDaemon(other.record, record.owner)))
+      return [];
     const others = pids.filter(counts);
     if (pids.length > 0 && others.length === 0) return [];
     return [
@@ -84,6 +90,16 @@ export async function lookForHolders(
     return sawThisHost ? holderElsewhere(holder, resource) : unseenHolder(holder, unseen);
   });
   return { ...look, holders: await withLibvirtGuests([...identified, ...others], resource) };
+}
+
+/** The process that a daemon keeps locks for, while it lives. */
+function ownerProcess({ pid, startTime }: Owner): readonly number[] {
+  return processStartTime(pid) === startTime ? [pid] : [];
+}
+
+function leftToDaemon({ drivers, owner }: HoldRecord, { uuid, pid, startTime }: Owner): boolean {
+  const same = owner.uuid === uuid && owner.pid === pid && owner.startTime === startTime;
+  return same && drivers.includes('holdfastd');
 }
 
 /** libvirt is asked only where virtlockd holds something for a guest that nothing else shows. */
@@ -164,7 +180,10 @@ function recordedHolder(
     since,
     ...(mode === undefined ? {} : { mode, ...refusedByHold(mode, seen) }),
     ...(does.length === 0 ? {} : { does }),
-    through: [`Holdfast (${drivers.join(', ')})`, ...otherWays(seen)],
+    through: [
+      `${record.keptForOwner === true ? 'holdfastd' : 'Holdfast'} (${drivers.join(', ')})`,
+      ...otherWays(seen),
+    ],
     evidence: [
       `record ${path}`,
       ...(others.length === 0 ? [] : [`kept by process ${others.join(', ')} too`]),
