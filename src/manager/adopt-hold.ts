@@ -1,6 +1,7 @@
 /** Takes up a hold of a process that has ended, from what was saved of it and the descriptors that somebody kept. */
 import { closeSync } from 'node:fs';
 import { HoldfastError } from '../errors.js';
+import { withoutName } from '../plan/make-plan.js';
 import type { LockRequest } from '../vocabulary.js';
 import type { HeldGrant, StartedDriver } from './driver-chain.js';
 import type { HoldContents } from './hold.js';
@@ -60,6 +61,18 @@ export async function adoptHold(
       );
     throw error;
   }
+}
+
+/** A hold of which some things, by the names that `shrink` takes, may have been given back already. */
+export function withoutLeaving(saved: SavedHold, leaving: readonly string[]): SavedHold {
+  let { plan } = saved;
+  for (const name of leaving) plan = withoutName(plan, name) ?? plan;
+  const stays = new Set(plan.requests.map(({ resource }) => resource.identity));
+  const grants = saved.grants.map((grant) => ({
+    ...grant,
+    modes: Object.fromEntries(Object.entries(grant.modes).filter(([identity]) => stays.has(identity))),
+  }));
+  return { ...saved, plan, grants };
 }
 
 function requestsOf({ plan, id }: SavedHold, modes: SavedHold['grants'][number]['modes']): LockRequest[] {

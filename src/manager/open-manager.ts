@@ -246,17 +246,33 @@ export class Manager {
 
   /**
    * Takes up a hold of a process that has ended: what `hold.save()` gave, and the hold's descriptors in their order, which
-   * are its from then on; none if nobody was left to keep them, and then it is locked again. Throws `IN_USE` or `LOST`
-   * where somebody else has a part of it, `UNSUPPORTED`; then the descriptors are the caller's still.
+   * are its from then on; none if nobody was left to keep them, and then it is locked again. `leaving`: what was just
+   * being given back (`shrink`), which is finished. Throws `IN_USE` or `LOST` where somebody else has a part of it,
+   * `UNSUPPORTED`; then the descriptors are the caller's still.
    */
-  async adopt(saved: SavedHold, descriptors: readonly number[]): Promise<Hold> {
+  async adopt(
+    saved: SavedHold,
+    descriptors: readonly number[],
+    leaving: readonly string[] = [],
+  ): Promise<Hold> {
     this.#requireOpen();
     const own = await (await this.#drivers()).started();
     const others = await (this.#recordDrivers ??= this.#openRecordDrivers());
-    const { adoptHold } = await import('./adopt-hold.js');
+    const { adoptHold, withoutLeaving } = await import('./adopt-hold.js');
     const directory = privateDirectory(this.#holdsDirectory);
-    const adopted = await adoptHold(saved, descriptors, directory, (name) => others.started(name, own));
-    return this.#open(adopted.contents, adopted.record, { unlockOnRelease: true });
+    const take = async (hold: SavedHold): Promise<Hold> => {
+      const adopted = await adoptHold(hold, descriptors, directory, (name) => others.started(name, own));
+      return this.#open(adopted.contents, adopted.record, { unlockOnRelease: true });
+    };
+    let hold: Hold;
+    try {
+      hold = await take(saved);
+    } catch (error) {
+      if (leaving.length === 0 || !isHoldfastError(error, 'IN_USE')) throw error;
+      return take(withoutLeaving(saved, leaving));
+    }
+    if (leaving.length > 0) await hold.shrink(leaving);
+    return hold;
   }
 
   /**

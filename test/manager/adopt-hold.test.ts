@@ -1,11 +1,12 @@
 /** Holds that outlive the process which took them: kept descriptors, and what was saved of the hold. */
 import assert from 'node:assert/strict';
-import { closeSync, readdirSync, writeFileSync } from 'node:fs';
+import { closeSync, fstatSync, readdirSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { openManager, type Hold, type Manager, type SavedHold } from '../../src/index.js';
 import fcntl from '../../src/drivers/fcntl/fcntl.js';
 import memory from '../../src/drivers/memory/memory.js';
+import { unlockAll } from '../../src/system/ofd-lock.js';
 import { duplicates } from '../beds/keep-descriptors.js';
 import { privateRuntime } from '../beds/private-folder.js';
 
@@ -108,6 +109,33 @@ test('what somebody else has by now is not adopted, and the descriptors stay wit
   await again.release();
   assert.equal(await isFree(before, path), true);
 });
+
+test('what was just being given back is not adopted, whether somebody else has it by now or not', async () => {
+  await using before = openManager({ configuration });
+  await using after = openManager({ configuration });
+  for (const isTaken of [false, true]) {
+    const [stays, goes] = [disk(`stays-${isTaken}.img`), disk(`goes-${isTaken}.img`)];
+    const hold = await before.lock({ disks: [stays, goes] }, { unlockOnRelease: true });
+    const { saved, kept } = await die(hold);
+    const identity = saved.plan.items.find(({ label }) => label === goes)?.resource?.identity;
+    const other = isTaken ? await takeFrom(before, kept, goes) : undefined;
+    const adopted = await after.adopt(saved, kept, [goes]);
+    assert.ok(!adopted.requests.some(({ resource }) => resource.identity === identity));
+    assert.deepEqual([await isFree(before, stays), await isFree(before, goes)], [false, !isTaken]);
+    await adopted.release();
+    assert.equal(await isFree(before, stays), true);
+    await other?.release();
+  }
+});
+
+/** As if it had been given back just before, and somebody had it now. */
+async function takeFrom(manager: Manager, kept: readonly number[], path: string): Promise<Hold> {
+  const { ino } = statSync(path);
+  const fd = kept.find((one) => fstatSync(one).ino === ino);
+  assert.ok(fd !== undefined);
+  unlockAll(fd);
+  return manager.lock({ disks: [path] }, { allowUnlocked: true });
+}
 
 test('a hold is suspended and resumed where its driver can', async () => {
   await using manager = openManager({ configuration, driver: memory });
