@@ -77,7 +77,7 @@ export async function findHolders(resource: Resource, options: FindOptions = {})
   const found = await findMaps(resource, targets, scan.files, kernel, tables, options);
   const { files, maps, unseen: nobody } = found;
   const locks = files.flatMap((file) => file.locks);
-  const hidden = inode === undefined ? [] : unaccountedLocks(inode, before, locks, tables);
+  const hidden = inode === undefined ? [] : unaccountedLocks(resource, inode, before, locks, tables);
   const holders = [
     ...describeUses(processUses(files, maps, options.everyone), resource, tables, options),
     ...unaccountedHolders(hidden ?? []),

@@ -70,7 +70,7 @@ function isExplained(resource: Resource, files: readonly ResourceFile[], tables:
   const inode = inodeOfResource(resource);
   if (inode === undefined) return true;
   const seen = files.flatMap(({ locks }) => locks);
-  return unaccountedLocks(inode, readLocksOf(inode), seen, tables)?.some(isWatched) ?? false;
+  return unaccountedLocks(resource, inode, readLocksOf(inode), seen, tables)?.some(isWatched) ?? false;
 }
 
 const unseenWriter: Holder = {

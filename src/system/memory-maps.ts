@@ -226,7 +226,7 @@ function lookAtMap(line: MapLine, folder: string): MappedFile {
     const stats = statSync(link, { bigint: true });
     return { openForWriting, is: isFile(stats), path: nameText(readlinkSync(link, { encoding: 'buffer' })) };
   } catch {
-    return { openForWriting, is: (target) => target.kind === 'inode' || isNode(line, folder, target.device) };
+    return { openForWriting, is: isNamed(line, folder) };
   }
 }
 
@@ -239,12 +239,21 @@ function isFile(stats: BigIntStats): (target: FileTarget) => boolean {
       : device === undefined && sameInode(target.inode, inode);
 }
 
-/** Whether the path that the table has leads, for that process, to a node of the device with the inode of the table. */
-function isNode(line: MapLine, folder: string, device: string): boolean {
+/**
+ * By what the path of the table leads to, for that process: a block device's node with the inode of the table, or the
+ * file itself. A file on the very device of the table needs no path; another made-up device (major number 0) is as
+ * good as none, for memory and tmpfs have small inode numbers as btrfs has.
+ */
+function isNamed(line: MapLine, folder: string): (target: FileTarget) => boolean {
+  let stats: BigIntStats | undefined;
   try {
-    const stats = statSync(`${folder}/root${line.path}`, { bigint: true });
-    return stats.isBlockDevice() && deviceName(stats.rdev) === device && stats.ino.toString() === line.ino;
+    if (line.path?.startsWith('/') === true) stats = statSync(`${folder}/root${line.path}`, { bigint: true });
   } catch {
-    return false;
+    // Removed since, or not to be reached.
   }
+  return (target) => {
+    if (target.kind === 'inode' && line.dev === target.inode.dev) return true;
+    if (stats === undefined || stats.ino.toString() !== line.ino) return false;
+    return isFile(stats)(target);
+  };
 }

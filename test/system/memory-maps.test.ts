@@ -112,7 +112,7 @@ function recorded(root: string, pid: number, maps: string | Buffer): void {
 const line = (device: string, ino: string, name: string): string =>
   `7f8fedcc0000-7f8fedcc1000 rw-s 00000000 ${device} ${ino}                    ${name}`;
 
-test('recorded: the device decides, unless it is one of those that are made up', async (t) => {
+test('recorded: the device decides, and where it is made up what the path leads to', async (t) => {
   const root = folder(t);
   recorded(root, 1, line('fe:00', '50', '/a'));
   recorded(root, 2, line('fe:01', '50', '/a'));
@@ -125,7 +125,21 @@ test('recorded: the device decides, unless it is one of those that are made up',
     return sorted((await findMappings([target], { root })).mappings.map(({ pid }) => pid));
   };
   assert.deepEqual(await pids('254:0'), [1, 6]);
-  assert.deepEqual(await pids('0:99'), [3]);
+  assert.deepEqual(await pids('0:35'), [3]);
+  assert.deepEqual(await pids('0:99'), []);
+  // A file whose device is made up, as btrfs has them, and the table has another one for it.
+  const file = inodeOf(statSync('/proc/version', { bigint: true }));
+  for (const pid of [7, 8, 9]) mkdirSync(join(root, String(pid)));
+  symlinkSync('/', join(root, '7/root'));
+  symlinkSync('/', join(root, '8/root'));
+  recorded(root, 7, line('00:fffff', file.ino, '/proc/version'));
+  recorded(root, 8, line('00:fffff', file.ino, '/memfd:x (deleted)'));
+  recorded(root, 9, line('00:fffff', file.ino, '/proc/version'));
+  const { mappings } = await findMappings([{ kind: 'inode', inode: file }], { root });
+  assert.deepEqual(
+    mappings.map(({ pid }) => pid),
+    [7],
+  );
 });
 
 test('recorded: malformed lines say nothing, and hide no good ones', async (t) => {
