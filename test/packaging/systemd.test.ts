@@ -1,0 +1,146 @@
+/** holdfastd in virtlockd's place under a real systemd, which also runs libvirt's own units. */
+import assert from 'node:assert/strict';
+import { chmodSync, chownSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { commandFolder, holdfast, start } from '../beds/command.js';
+import { lockOn } from '../beds/observed-lock.js';
+import { domainXml, qcow2Disk } from '../beds/qemu.js';
+import { SystemdHost } from '../beds/systemd-host.js';
+import { until } from '../beds/until.js';
+import { lacks } from '../needs.js';
+
+const folder = commandFolder();
+const disk = join(folder, 'web1.qcow2');
+const skip = lacks('root', 'unshare', 'systemd', 'libvirtd', 'virtlockd', 'virsh', 'qemu', 'setpriv');
+/** Whom the images of guests belong to: not to root. */
+const nobody = 65534;
+let host: SystemdHost;
+
+before(async () => {
+  if (skip !== false) return;
+  host = await SystemdHost.start(folder);
+  host.installUnits();
+  await host.run('systemctl', 'daemon-reload');
+  await host.run('systemctl', 'mask', 'virtlockd.service', 'virtlockd-admin.socket');
+  await host.run('systemctl', 'enable', '--now', 'holdfastd.service');
+  qcow2Disk(disk);
+  chownSync(disk, nobody, nobody);
+  chmodSync(disk, 0o600);
+  const xml = join(folder, 'web1.xml');
+  writeFileSync(xml, domainXml('web1', [{ path: disk, format: 'qcow2' }]));
+  await virsh('define', xml);
+});
+after(() => host?.stop());
+
+const virsh = (...args: string[]): Promise<string> =>
+  host.run('virsh', '-q', '-c', 'qemu:///system', ...args);
+
+async function activeUnits(...units: string[]): Promise<string[]> {
+  const { stdout } = await host.try('systemctl', 'is-active', ...units);
+  return stdout.trim().split('\n');
+}
+
+/** The keeper and the daemon, by pid. */
+async function processes(): Promise<string[]> {
+  const { stdout } = await host.try('pgrep', '-f', 'holdfastd.js');
+  return stdout.trim().split('\n');
+}
+
+/** One that serves, in place of the second of these. */
+function untilAnotherDaemon([, daemon = '']: readonly string[]): Promise<void> {
+  return until(async () => {
+    const now = await processes();
+    const { stdout } = await host.try('journalctl', '--no-pager', '-o', 'cat', '-u', 'holdfastd.service');
+    const serving = stdout.split('\n').findLast((line) => line.includes('serving libvirt')) ?? '';
+    return now.length === 2 && !now.includes(daemon) && serving.includes(`"pid":${now[1]},`);
+  }, `another daemon than ${daemon}`);
+}
+
+/** Looks all the time whether the disk is locked, until it is told to stop; gives how often it was not. */
+function watchLock(): { stop(): Promise<number> } {
+  let running = true;
+  let free = 0;
+  const over = (async () => {
+    while (running) {
+      if (lockOn(disk) === 'none') free++;
+      await new Promise((resolve) => setTimeout(resolve, 1));
+    }
+  })();
+  return {
+    async stop() {
+      running = false;
+      await over;
+      return free;
+    },
+  };
+}
+
+test('libvirtd, which requires virtlockd.socket, starts and locks through holdfastd', { skip }, async () => {
+  await virsh('start', 'web1');
+  assert.equal(lockOn(disk), 'write');
+  const units = ['libvirtd.service', 'virtlockd.socket', 'holdfastd.service', 'virtlockd.service'];
+  assert.deepEqual(await activeUnits(...units), ['active', 'active', 'active', 'inactive']);
+  const id = await host.run('systemctl', 'show', '-p', 'Id', '--value', 'virtlockd.socket');
+  assert.equal(id, 'holdfastd.socket');
+});
+
+test('who starts virtlockd out of habit does not end holdfastd', { skip }, async () => {
+  const { status } = await host.try('systemctl', 'start', 'virtlockd.service');
+  assert.notEqual(status, 0);
+  await host.run('systemctl', 'restart', 'libvirtd.service');
+  assert.deepEqual(await activeUnits('holdfastd.service'), ['active']);
+  assert.equal(lockOn(disk), 'write');
+});
+
+test('a reload replaces the daemon, and the lock is held all the time', { skip }, async () => {
+  const first = await processes();
+  const watched = watchLock();
+  await host.run('systemctl', 'reload', 'holdfastd.service');
+  await untilAnotherDaemon(first);
+  assert.equal(await watched.stop(), 0);
+  assert.equal((await processes())[0], first[0], 'the keeper stays');
+  assert.deepEqual(await activeUnits('holdfastd.service'), ['active']);
+});
+
+test('a daemon that is killed is started again, and the lock is held all the time', { skip }, async () => {
+  const first = await processes();
+  const watched = watchLock();
+  await host.run('kill', '-KILL', first[1] ?? '');
+  await untilAnotherDaemon(first);
+  assert.equal(await watched.stop(), 0);
+  await virsh('suspend', 'web1');
+  await virsh('resume', 'web1');
+  assert.equal(lockOn(disk), 'write');
+});
+
+for (const [what, args] of [
+  ['both processes are killed', ['kill', '--signal=KILL', '--kill-whom=all']],
+  ['it is restarted', ['restart']],
+] as const) {
+  test(`when ${what}, holdfastd takes the lock again`, { skip }, async () => {
+    const first = await processes();
+    await host.run('systemctl', ...args, 'holdfastd.service');
+    await untilAnotherDaemon(first);
+    await until(() => lockOn(disk) === 'write', 'the lock');
+    assert.deepEqual(await activeUnits('holdfastd.service'), ['active']);
+  });
+}
+
+test('the end of the guest gives its lock back', { skip }, async () => {
+  await virsh('destroy', 'web1');
+  await until(() => lockOn(disk) === 'none', 'the end of the lock');
+});
+
+test('with all that the unit forbids it, holdfastd sees who is in the way', { skip }, async () => {
+  const words = ['run', '--disk', disk, '--', 'setpriv', `--reuid=${nobody}`, 'sleep', '60'];
+  const [program = '', ...args] = [...host.enter, holdfast, ...words];
+  const holder = start(program, args);
+  await until(
+    () => lockOn(disk) === 'write',
+    () => `the lock: ${holder.stderr}`,
+  );
+  await assert.rejects(virsh('start', 'web1'), /is locked by setpriv, pid/);
+  await host.run('pkill', '-x', 'sleep');
+  await holder.exited;
+});
