@@ -7,7 +7,7 @@ import { HoldfastError } from '../errors.js';
 import { privateDirectory, runtimeDirectory } from '../system/runtime-directory.js';
 import { explainLock } from './explain-lock.js';
 import { LockdThread } from './lockd/lockd-thread.js';
-import type { LockdEvent } from './lockd/lockd-server.js';
+import type { LockdEvent } from './lockd/lockd-event.js';
 import { openLog, type DaemonLog } from './log.js';
 import { ServiceManager } from './notify-service-manager.js';
 import type { DaemonOptions } from './options.js';
@@ -65,6 +65,8 @@ const levels: Readonly<Record<LockdEvent['what'], 'debug' | 'info' | 'warn' | 'e
   'owner ended': 'info',
   'owner signalled': 'warn',
   'keeper ended': 'error',
+  'journal failed': 'error',
+  'no connections accepted': 'error',
   'connection refused': 'warn',
   'connection closed for what it sent': 'warn',
 };

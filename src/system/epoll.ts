@@ -54,17 +54,22 @@ export class Epoll {
     this.#control(EPOLL_CTL_DEL, fd, 0);
   }
 
-  /** Blocks this thread until something happens or the time is over (-1: never), and calls `handle` for each. */
-  wait(timeoutMs: number, handle: (fd: number, events: number) => void): void {
+  /**
+   * Blocks this thread until something happens or the time is over (-1: never), and calls `handle` for each. Gives how
+   * much happened: 0 when the time is over or a signal came.
+   */
+  wait(timeoutMs: number, handle: (fd: number, events: number) => void): number {
     const count = epollWait(this.#fd, this.#events, eventsMax, timeoutMs);
     if (count === -1) {
       const number = errno();
       if (number !== EINTR) throw systemError('epoll_wait', number);
+      return 0;
     }
     for (let index = 0; index < count; index++) {
       const at = index * eventBytes;
       handle(this.#events.readInt32LE(at + dataOffset), this.#events.readUInt32LE(at));
     }
+    return count;
   }
 
   close(): void {

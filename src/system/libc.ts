@@ -10,7 +10,7 @@ import { constants } from 'node:os';
 import { join } from 'node:path';
 import { getSystemErrorMap } from 'node:util';
 
-type Koffi = Pick<typeof import('koffi'), 'load' | 'errno' | 'address'>;
+type Koffi = Pick<typeof import('koffi'), 'load' | 'errno' | 'address' | 'view'>;
 
 let loaded: Koffi | undefined;
 let library: ReturnType<Koffi['load']> | undefined;
@@ -37,10 +37,10 @@ function loadBinary(): Koffi | undefined {
   } catch {
     return undefined;
   }
-  const { load, errno: lastErrno, address } = holder.exports;
-  return load === undefined || lastErrno === undefined || address === undefined
+  const { load, errno: lastErrno, address, view } = holder.exports;
+  return load === undefined || lastErrno === undefined || address === undefined || view === undefined
     ? undefined
-    : { load, errno: lastErrno, address };
+    : { load, errno: lastErrno, address, view };
 }
 
 /** A function of libc by its C prototype, bound at its first call. */
@@ -63,6 +63,18 @@ export function errno(): number {
 /** Where a buffer is, for a struct that points to it. It has to be one of Buffer.alloc, which is never a part of another, and has to live as long. */
 export function libcAddress(buffer: Buffer): bigint {
   return koffi().address(buffer);
+}
+
+/** `bytes` of memory at an address that a native call gave, which has to stay as long as the buffer is used. */
+export function libcView(address: number | bigint, bytes: number): Buffer {
+  return Buffer.from(koffi().view(address, bytes));
+}
+
+const strerror = libcFunction<[number: number]>('const char *strerror(int number)');
+
+/** What C programs say for an errno; libuv's texts, which Node has, differ. */
+export function errorText(number: number): string {
+  return String(strerror(number));
 }
 
 /** libuv's map has not all of them (ENOEXEC). */

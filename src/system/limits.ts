@@ -33,6 +33,14 @@ export function withOpenFilesSoft<Result>(soft: number | undefined, work: () => 
   }
 }
 
+/** How many descriptors this process may have at most. */
+export function openFilesHard(): number {
+  const limit = Buffer.alloc(rlimitBytes);
+  if (getrlimit(RLIMIT_NOFILE, limit) === -1) throw systemError('getrlimit');
+  const hard = limit.readBigUInt64LE(8);
+  return hard > BigInt(Number.MAX_SAFE_INTEGER) ? Number.MAX_SAFE_INTEGER : Number(hard);
+}
+
 /** Sets the soft limit; undefined is unlimited. It is never set above the hard limit. */
 export function setOpenFilesSoft(soft: number | undefined): void {
   const limit = Buffer.alloc(rlimitBytes);

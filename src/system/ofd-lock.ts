@@ -30,12 +30,18 @@ export interface Conflict {
   readonly pid?: number;
 }
 
+/** As writeBigInt64LE would: a bigint for each would cost half as much as the system call. */
+function writeOffset(value: number, at: number): void {
+  flock.writeUInt32LE(value % 2 ** 32, at);
+  flock.writeUInt32LE(Math.floor(value / 2 ** 32), at + 4);
+}
+
 function fill(type: number, start: number, length: number): Buffer {
   // The pid has to be 0 on every OFD call: a buffer that GETLK filled holds -1, and the next call fails with EINVAL.
   flock.fill(0);
   flock.writeInt16LE(type, 0);
-  flock.writeBigInt64LE(BigInt(start), 8);
-  flock.writeBigInt64LE(BigInt(length), 16);
+  writeOffset(start, 8);
+  writeOffset(length, 16);
   return flock;
 }
 

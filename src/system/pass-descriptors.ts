@@ -48,6 +48,7 @@ export class DescriptorMessages {
   readonly #vector = Buffer.alloc(16);
   readonly #control = Buffer.alloc(controlBytes);
   readonly #header = Buffer.alloc(headerBytes);
+  readonly #controlAddress: bigint;
 
   /** @param bytesMax the longest message. */
   constructor(fd: number, bytesMax: number) {
@@ -57,6 +58,7 @@ export class DescriptorMessages {
     this.#vector.writeBigUInt64LE(libcAddress(this.buffer), 0);
     this.#header.writeBigUInt64LE(libcAddress(this.#vector), 16);
     this.#header.writeBigUInt64LE(1n, 24);
+    this.#controlAddress = libcAddress(this.#control);
     this.#control.writeInt32LE(SOL_SOCKET, 8);
     this.#control.writeInt32LE(SCM_RIGHTS, 12);
   }
@@ -64,17 +66,16 @@ export class DescriptorMessages {
   /** Sends the first `bytes` of `buffer`. Blocks while the queue is full, unless the socket does not. Throws `EPIPE` where nobody receives. */
   send(bytes: number, descriptors: readonly number[]): void {
     const has = descriptors.length > 0;
-    this.#vector.writeBigUInt64LE(BigInt(bytes), 8);
-    this.#header.writeBigUInt64LE(has ? libcAddress(this.#control) : 0n, 32);
-    this.#header.writeBigUInt64LE(
-      has ? BigInt(controlHeaderBytes + Math.ceil((descriptors.length * 4) / 8) * 8) : 0n,
+    // The upper halves of lengths stay zero.
+    this.#vector.writeUInt32LE(bytes, 8);
+    this.#header.writeBigUInt64LE(has ? this.#controlAddress : 0n, 32);
+    this.#header.writeUInt32LE(
+      has ? controlHeaderBytes + Math.ceil((descriptors.length * 4) / 8) * 8 : 0,
       40,
     );
-    if (has) {
-      this.#control.writeUInt32LE(controlHeaderBytes + descriptors.length * 4, 0);
-      for (const [index, fd] of descriptors.entries()) {
-        this.#control.writeInt32LE(fd, controlHeaderBytes + index * 4);
-      }
+    if (has) this.#control.writeUInt32LE(controlHeaderBytes + descriptors.length * 4, 0);
+    for (let index = 0; index < descriptors.length; index++) {
+      this.#control.writeInt32LE(descriptors[index] ?? -1, controlHeaderBytes + index * 4);
     }
     while (sendmsg(this.#fd, this.#header, MSG_NOSIGNAL) === -1) {
       const number = errno();
@@ -90,9 +91,9 @@ export class DescriptorMessages {
   receive(
     wait: boolean,
   ): { readonly bytes: number; readonly descriptors: readonly number[] } | 'nothing' | undefined {
-    this.#vector.writeBigUInt64LE(BigInt(this.buffer.length), 8);
-    this.#header.writeBigUInt64LE(libcAddress(this.#control), 32);
-    this.#header.writeBigUInt64LE(BigInt(controlBytes), 40);
+    this.#vector.writeUInt32LE(this.buffer.length, 8);
+    this.#header.writeBigUInt64LE(this.#controlAddress, 32);
+    this.#header.writeUInt32LE(controlBytes, 40);
     this.#header.writeInt32LE(0, 48);
     const flags = MSG_CMSG_CLOEXEC | (wait ? 0 : MSG_DONTWAIT);
     let count = recvmsg(this.#fd, this.#header, flags);
@@ -112,7 +113,7 @@ export class DescriptorMessages {
   }
 
   #received(): number[] {
-    const length = Number(this.#header.readBigUInt64LE(40));
+    const length = this.#header.readUInt32LE(40);
     if (length < controlHeaderBytes) return [];
     const end = this.#control.readUInt32LE(0);
     const descriptors: number[] = [];

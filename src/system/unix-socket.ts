@@ -109,11 +109,20 @@ export function setSendBuffer(fd: number, bytes: number): void {
 
 /** Bytes received into `buffer`; 0: the other end has closed; -1: there is nothing now. Never blocks. */
 export function receive(fd: number, buffer: Buffer): number {
+  const count = receiveOrReset(fd, buffer);
+  return count === resetByPeer ? 0 : count;
+}
+
+/** In the place of a count: the other end has closed, and had not read all that it was sent (unix(7), `ECONNRESET`). */
+export const resetByPeer = -2;
+
+/** As `receive`, and tells `resetByPeer`. */
+export function receiveOrReset(fd: number, buffer: Buffer): number {
   const count = recv(fd, buffer, buffer.length, MSG_DONTWAIT);
   if (count >= 0) return count;
   const number = errno();
   if (number === EAGAIN || number === EINTR) return -1;
-  if (number === ECONNRESET) return 0;
+  if (number === ECONNRESET) return resetByPeer;
   throw systemError('recv', number);
 }
 

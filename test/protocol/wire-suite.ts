@@ -40,6 +40,8 @@ export interface WireServer {
   readonly pid: number;
   /** A folder that the server sees under the same path. */
   readonly folder: string;
+  /** What the server adds to virtlockd's own messages. */
+  readonly adds?: RegExp;
 }
 
 /** `CASE: STEP`, with the other answer and the reason. */
@@ -154,7 +156,7 @@ export class WireBench {
 
   #text({ code, domain, message = '', level, int1 }: RpcError): string {
     assert.equal(level, rpcErrorLevel.error);
-    const words = message
+    const words = (this.#server.adds === undefined ? message : message.replace(this.#server.adds, ''))
       .replaceAll(this.folder, 'FOLDER')
       .replaceAll(new RegExp(`\\b${this.#server.pid}\\b`, 'g'), 'PID');
     return `${code}/${domain} ${words}${int1 === -1 ? '' : ` [${int1}]`}`;

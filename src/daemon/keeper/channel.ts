@@ -1,12 +1,15 @@
 /**
  * A thread of the daemon and its keeper: what is kept survives the daemon.
  *
- * Invariant: when `keep` returns, the descriptors are in the queue of the keeper's socket, so their locks are held even if
- * this process ends at the next instruction. Nothing waits for the keeper to have read them.
+ * Invariant: when `keep`, `update` or `commit` return, the descriptors are in the queue of the keeper's socket, so their
+ * locks are held even if this process ends at the next instruction. Nothing waits for the keeper to have read them.
+ *
+ * Where somebody has ended the keeper, what is held is held by this process, and by the journal: still better than to give
+ * it up, or to refuse to give it back. `renew` makes a channel for the keeper that takes its place.
  */
-import { DescriptorMessages } from '../../system/pass-descriptors.js';
-import { setSendBuffer } from '../../system/unix-socket.js';
-import { keepKind, messageBytesMax, readKeepMessage, writeKeepMessage } from './keep-message.js';
+import { closeSync } from 'node:fs';
+import { messageSocketPair, setSendBuffer } from '../../system/unix-socket.js';
+import { keepKind, KeepReader, KeepWriter, type KeepKind } from './keep-message.js';
 
 /** Something that outlived an earlier daemon. */
 export interface Kept {
@@ -19,58 +22,119 @@ export interface Kept {
 const queueBytes = 8 * 1024 * 1024;
 
 export class Channel {
-  readonly #messages: DescriptorMessages;
+  #fd: number;
+  #writer: KeepWriter;
   #keeperEnded = false;
 
   constructor(fd: number) {
+    this.#fd = fd;
     setSendBuffer(fd, queueBytes);
-    this.#messages = new DescriptorMessages(fd, messageBytesMax);
+    this.#writer = new KeepWriter(fd);
+  }
+
+  /** Readable when the keeper has ended, after `takeKept`. Another one after `renew`. */
+  get fd(): number {
+    return this.#fd;
   }
 
   /** What the keeper has: to be called once, before anything else. Blocks until all of it is there. */
   takeKept(): Kept[] {
-    const kept: Kept[] = [];
-    for (;;) {
-      const received = this.#messages.receive(true);
-      if (received === 'nothing') continue;
-      if (received === undefined) throw new Error('the keeper closed the channel before it had given all');
-      const message = readKeepMessage(this.#messages.buffer.subarray(0, received.bytes));
-      if (message?.kind === keepKind.end) return kept;
-      if (message?.kind !== keepKind.keep) throw new Error('the keeper sent what is no message of its');
-      const { descriptors } = received;
-      kept.push({ id: message.id, record: message.record.toString('utf8'), descriptors });
+    const kept = new Map<number, { id: number; record: string; descriptors: number[] }>();
+    const reader = new KeepReader(this.#fd, closeSync);
+    let whole = false;
+    while (!whole) {
+      const read = reader.read(true, ({ kind, id, record, descriptors }) => {
+        if (kind === keepKind.keep)
+          kept.set(id, { id, record: record.toString(), descriptors: [...descriptors] });
+        else if (kind === keepKind.more) kept.get(id)?.descriptors.push(...descriptors);
+        else whole ||= kind === keepKind.end;
+      });
+      if (read === false) throw new Error('the keeper closed the channel before it had given all');
     }
+    return [...kept.values()];
   }
 
-  /**
-   * Whether somebody has killed the keeper. Then what is held is held by this process alone, and only the journal outlives
-   * it: still better than to give it up, or to refuse to give it back.
-   */
+  /** Whether somebody has ended the keeper. */
   get keeperEnded(): boolean {
     return this.#keeperEnded;
   }
 
+  /** What epoll says of `fd`. */
+  noticeEnd(): void {
+    this.#keeperEnded = true;
+    this.#writer.mute();
+  }
+
   keep(id: number, record: string, descriptors: readonly number[]): void {
-    this.#send(writeKeepMessage(this.#messages.buffer, keepKind.keep, id, record), descriptors);
+    this.keepLater(id, record, descriptors);
+    this.commit();
   }
 
   /** The same thing, with another record. */
   update(id: number, record: string): void {
-    this.#send(writeKeepMessage(this.#messages.buffer, keepKind.update, id, record), []);
+    this.updateLater(id, record);
+    this.commit();
   }
 
   /** The keeper closes its descriptors of it, soon; a lock that has to be free at once is unlocked first. */
   drop(id: number): void {
-    this.#send(writeKeepMessage(this.#messages.buffer, keepKind.drop, id, ''), []);
+    this.dropLater(id);
+    this.commit();
   }
 
-  #send(bytes: number, descriptors: readonly number[]): void {
-    if (this.#keeperEnded) return;
+  /** Nothing of this is safe before `commit`. */
+  keepLater(id: number, record: string, descriptors: readonly number[]): void {
+    this.#add(keepKind.keep, id, record, descriptors);
+  }
+
+  updateLater(id: number, record: string): void {
+    this.#add(keepKind.update, id, record, []);
+  }
+
+  dropLater(id: number): void {
+    this.#add(keepKind.drop, id, '', []);
+  }
+
+  commit(): void {
     try {
-      this.#messages.send(bytes, descriptors);
+      this.#writer.commit();
     } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== 'EPIPE') throw error;
-      this.#keeperEnded = true;
+      this.#lost(error);
     }
+  }
+
+  /** The message that `commit` would send. */
+  get writer(): KeepWriter {
+    return this.#writer;
+  }
+
+  /**
+   * Makes a channel for another keeper, with everything that is kept in its queue. Gives the keeper's end of it, which
+   * holds all of it from now on, whoever has it.
+   */
+  renew(kept: Iterable<Kept>): number {
+    const [end, own] = messageSocketPair();
+    setSendBuffer(own, queueBytes);
+    closeSync(this.#fd);
+    this.#fd = own;
+    this.#writer = new KeepWriter(own);
+    this.#keeperEnded = false;
+    for (const { id, record, descriptors } of kept) this.keepLater(id, record, descriptors);
+    this.commit();
+    return end;
+  }
+
+  #add(kind: KeepKind, id: number, record: string, descriptors: readonly number[]): void {
+    try {
+      this.#writer.add(kind, id, record, descriptors);
+    } catch (error) {
+      this.#lost(error);
+      this.#writer.add(kind, id, record, descriptors);
+    }
+  }
+
+  #lost(error: unknown): void {
+    if ((error as NodeJS.ErrnoException).code !== 'EPIPE') throw error;
+    this.noticeEnd();
   }
 }

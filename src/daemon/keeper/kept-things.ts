@@ -1,10 +1,9 @@
 /** What the keeper has of one channel: descriptors and records by id. */
-import { closeSync } from 'node:fs';
-import { DescriptorMessages } from '../../system/pass-descriptors.js';
+import { closeDescriptor } from '../../system/descriptors.js';
 import { setSendBuffer } from '../../system/unix-socket.js';
-import { keepKind, messageBytesMax, readKeepMessage, writeKeepMessage } from './keep-message.js';
+import { keepKind, KeepReader, KeepWriter, type KeepEntry } from './keep-message.js';
 
-export interface KeptThing {
+interface KeptThing {
   readonly record: string;
   readonly descriptors: readonly number[];
 }
@@ -23,59 +22,62 @@ export class KeptThings {
     this.#things.set(id, thing);
   }
 
-  /** The same descriptors with another record; what is not kept is left alone. */
-  replaceRecord(id: number, record: string): void {
+  remove(id: number): void {
     const thing = this.#things.get(id);
-    if (thing !== undefined) this.#things.set(id, { ...thing, record });
+    if (thing === undefined) return;
+    for (const fd of thing.descriptors) closeDescriptor(fd);
+    this.#things.delete(id);
   }
 
-  remove(id: number): void {
-    for (const fd of this.#things.get(id)?.descriptors ?? []) closeSync(fd);
-    this.#things.delete(id);
+  /** Does what an entry says. Nothing of a daemon that is out of its mind gives up what is kept. */
+  take({ kind, id, record, descriptors }: KeepEntry): void {
+    if (kind === keepKind.keep) {
+      this.add(id, { record: record.toString(), descriptors });
+      return;
+    }
+    const known = this.#things.get(id);
+    if (kind === keepKind.more && known !== undefined) {
+      this.#things.set(id, { ...known, descriptors: [...known.descriptors, ...descriptors] });
+      return;
+    }
+    for (const fd of descriptors) closeDescriptor(fd);
+    if (kind === keepKind.drop) this.remove(id);
+    if (kind === keepKind.update && known !== undefined) {
+      this.#things.set(id, { ...known, record: record.toString() });
+    }
   }
 
   /** Gives all of it to a daemon that starts. It is still kept here. */
   giveTo(fd: number): void {
     setSendBuffer(fd, queueBytes);
-    const messages = new DescriptorMessages(fd, messageBytesMax);
+    const writer = new KeepWriter(fd);
+    this.writeTo(writer);
+    writer.add(keepKind.end, 0, '', []);
+    writer.commit();
+  }
+
+  writeTo(writer: KeepWriter): void {
     for (const [id, { record, descriptors }] of this.#things) {
-      messages.send(writeKeepMessage(messages.buffer, keepKind.keep, id, record), descriptors);
+      writer.add(keepKind.keep, id, record, descriptors);
     }
-    messages.send(writeKeepMessage(messages.buffer, keepKind.end, 0, ''), []);
   }
 }
 
 /** The keeper's end of a channel. */
 export class KeeperEnd {
-  readonly #messages: DescriptorMessages;
+  readonly #reader: KeepReader;
   readonly #things: KeptThings;
 
   constructor(fd: number, things: KeptThings) {
-    this.#messages = new DescriptorMessages(fd, messageBytesMax);
+    this.#reader = new KeepReader(fd, closeDescriptor);
     this.#things = things;
   }
 
   /** Takes everything that waits. False: the daemon has closed the channel, and there was nothing more. */
   drain(): boolean {
     for (;;) {
-      const received = this.#messages.receive(false);
-      if (received === undefined) return false;
-      if (received === 'nothing') return true;
-      this.#take(this.#messages.buffer.subarray(0, received.bytes), received.descriptors);
-    }
-  }
-
-  #take(bytes: Buffer, descriptors: readonly number[]): void {
-    const message = readKeepMessage(bytes);
-    if (message?.kind === keepKind.keep) {
-      this.#things.add(message.id, { record: message.record.toString('utf8'), descriptors });
-    } else if (message?.kind === keepKind.update) {
-      this.#things.replaceRecord(message.id, message.record.toString('utf8'));
-    } else if (message?.kind === keepKind.drop) {
-      this.#things.remove(message.id);
-    } else {
-      // Nothing of a daemon that is out of its mind is believed, and nothing that is kept is given up for it.
-      for (const fd of descriptors) closeSync(fd);
+      const read = this.#reader.read(false, (entry) => this.#things.take(entry));
+      if (read !== true) return read === 'nothing';
     }
   }
 }

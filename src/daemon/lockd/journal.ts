@@ -1,129 +1,162 @@
 /**
- * What is held, in a file: for the case that the daemon and its keeper both end.
+ * What is held, in a file: for the case that the daemon and its keeper both end, and to know after the end of the daemon
+ * alone which answers had gone out.
  *
  * It stands on a file system that lives as long as the kernel (/run), so it survives processes, not hosts, and nothing is
- * synced. One line for each change, with a checksum; a line that was not written to its end is the last one, and
- * does not count. A line is written before the answer to the change goes out.
+ * synced. It is mapped into memory: an entry costs no system call. An entry has a checksum; one that was not written
+ * to its end does not count. It is written before the answer goes out.
+ *
+ * Layout, little-endian: the header of 64 bytes, then entries, each a multiple of 64 bytes:
+ *
+ *     0  u32  units of 64 bytes; stays when the entry is free. 0: here the entries end
+ *     4  u32  bytes of the record; 0: free
+ *     8  u32  checksum of the id and the record
+ *    12  u8   1: the owner may not have had the answer to the last change
+ *    16  u48  id
+ *    24       the record
  */
-import {
-  closeSync,
-  constants,
-  openSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  writeFileSync,
-  writeSync,
-} from 'node:fs';
+import { closeSync, constants, openSync, readFileSync, renameSync, rmSync } from 'node:fs';
+import { bootId } from '../../system/host.js';
+import { mapFile, type MappedFile } from '../../system/mapped-file.js';
 import { crc32 } from './crc32.js';
 
-const header = 'holdfast-locks 1\n';
-/** Then it is written anew, if most of it is of the past. */
-const bytesMax = 16 * 1024 * 1024;
+const magic = 'holdfast-locks 2\n';
+const bootIdAt = 24;
+const unitBytes = 64;
+const headerBytes = unitBytes;
+const at = { units: 0, length: 4, sum: 8, unanswered: 12, id: 16, record: 24 } as const;
+const firstBytes = 256 * 1024;
 
-/** Longer ones are written from a buffer of their own. */
-const lineBytesMax = 16 * 1024;
-/** Eight digits and a space. */
-const sumBytes = 9;
+const { O_RDWR, O_CREAT, O_TRUNC, O_NOFOLLOW } = constants;
 
-const { O_WRONLY, O_CREAT, O_TRUNC, O_APPEND, O_NOFOLLOW } = constants;
+/** Where an entry is. */
+export type JournalEntry = number;
 
 export class Journal {
   readonly #path: string;
-  readonly #live: () => Iterable<readonly [id: number, record: string]>;
-  #fd: number;
-  #bytes = 0;
-  /** A line as it is written: strings cost Node three times as much as bytes. */
-  readonly #line = Buffer.alloc(lineBytesMax);
+  readonly #fd: number;
+  #file: MappedFile;
+  #bytes: Buffer;
+  #end = headerBytes;
+  /** Entries that were given back, by their size: the last one first, which the processor still has at hand. */
+  readonly #free = new Map<number, JournalEntry[]>();
 
-  /**
-   * Starts a new file in place of the old one, which was read before (`readJournal`).
-   * @param live what is held now: what a file that has grown too large is written anew from.
-   */
-  constructor(path: string, live: () => Iterable<readonly [id: number, record: string]>) {
+  /** Starts a new file beside the old one, whose place it takes with `publish`. Throws what the file system says. */
+  constructor(path: string) {
     this.#path = path;
-    this.#live = live;
-    this.#fd = this.#writeAnew();
+    const next = `${path}.new`;
+    rmSync(next, { force: true });
+    this.#fd = openSync(next, O_RDWR | O_CREAT | O_TRUNC | O_NOFOLLOW, 0o600);
+    this.#file = mapFile(this.#fd, firstBytes);
+    this.#bytes = this.#file.bytes;
+    this.#bytes.write(magic, 0, 'latin1');
+    this.#bytes.write(bootId(), bootIdAt, 'latin1');
   }
 
-  held(id: number, record: string): void {
-    this.#append(`+${id} ${record}`);
+  publish(): void {
+    renameSync(`${this.#path}.new`, this.#path);
   }
 
-  free(id: number): void {
-    this.#append(`-${id}`);
+  /** Writes an entry: the record is `source` from `start` to `end`. Throws `ENOSPC` where the file cannot grow. */
+  add(id: number, source: Buffer, start: number, end: number, unanswered: boolean): JournalEntry {
+    const length = end - start;
+    const units = Math.ceil((at.record + length) / unitBytes);
+    const entry = this.#free.get(units)?.pop() ?? this.#grow(units);
+    const bytes = this.#bytes;
+    source.copy(bytes, entry + at.record, start, end);
+    bytes.writeUIntLE(id, entry + at.id, 6);
+    bytes[entry + at.unanswered] = unanswered ? 1 : 0;
+    bytes.writeUInt32LE(crc32(bytes, entry + at.id, entry + at.record + length), entry + at.sum);
+    bytes.writeUInt32LE(length, entry + at.length);
+    return entry;
+  }
+
+  /** Whether the owner may not have had the answer to the last change. */
+  setUnanswered(entry: JournalEntry, unanswered: boolean): void {
+    this.#bytes[entry + at.unanswered] = unanswered ? 1 : 0;
+  }
+
+  remove(entry: JournalEntry): void {
+    this.#bytes.writeUInt32LE(0, entry + at.length);
+    const units = this.#bytes.readUInt32LE(entry + at.units);
+    const free = this.#free.get(units);
+    if (free === undefined) this.#free.set(units, [entry]);
+    else free.push(entry);
+  }
+
+  /** Makes it none: `readJournal` finds nothing. */
+  discard(): void {
+    this.#bytes.fill(0, 0, magic.length);
+    this.close();
   }
 
   close(): void {
+    this.#file.unmap();
     closeSync(this.#fd);
   }
 
-  #append(text: string): void {
-    const buffer =
-      text.length * 3 + sumBytes < lineBytesMax ? this.#line : Buffer.alloc(text.length * 3 + sumBytes + 1);
-    this.#bytes += writeSync(this.#fd, buffer, 0, writeLine(buffer, text));
-    if (this.#bytes < bytesMax) return;
-    const before = this.#fd;
-    this.#fd = this.#writeAnew();
-    closeSync(before);
-  }
-
-  #writeAnew(): number {
-    const next = `${this.#path}.new`;
-    rmSync(next, { force: true });
-    const fd = openSync(next, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_NOFOLLOW, 0o600);
-    const lines = [header];
-    for (const [id, record] of this.#live()) lines.push(line(`+${id} ${record}`));
-    writeFileSync(fd, lines.join(''));
-    this.#bytes = 0;
-    renameSync(next, this.#path);
-    return fd;
+  #grow(units: number): JournalEntry {
+    const entry = this.#end;
+    const end = entry + units * unitBytes;
+    if (end > this.#bytes.length) {
+      const before = this.#file;
+      this.#file = mapFile(this.#fd, Math.max(end, this.#bytes.length * 2));
+      this.#bytes = this.#file.bytes;
+      before.unmap();
+    }
+    this.#end = end;
+    this.#bytes.writeUInt32LE(units, entry + at.units);
+    return entry;
   }
 }
 
-function line(text: string): string {
-  const buffer = Buffer.alloc(text.length * 3 + sumBytes + 1);
-  return buffer.toString('utf8', 0, writeLine(buffer, text));
-}
-
-/** Gives the length. */
-function writeLine(buffer: Buffer, text: string): number {
-  const end = sumBytes + buffer.write(text, sumBytes);
-  buffer.write(`${crc32(buffer, sumBytes, end).toString(16).padStart(8, '0')} `, 'latin1');
-  buffer[end] = 0x0a;
-  return end + 1;
+export interface JournalRecord {
+  readonly record: string;
+  readonly unanswered: boolean;
 }
 
 export interface ReadJournal {
-  /** Records of what was held when it ends, by id. */
-  readonly held: ReadonlyMap<number, string>;
-  /** Lines that are not whole, or not of this form; more than one means that it was damaged. */
+  /** What was held when it ended, by id. */
+  readonly held: ReadonlyMap<number, JournalRecord>;
+  /** Entries that were not written to their end: more than one, or none and no end, mean that it was damaged. */
   readonly damaged: number;
 }
 
-/** What a journal says; undefined: there is none. */
+/** What a journal of this boot says; undefined: there is none. */
 export function readJournal(path: string): ReadJournal | undefined {
-  let text: string;
+  let bytes: Buffer;
   try {
-    text = readFileSync(path, 'utf8');
+    bytes = readFileSync(path);
   } catch {
     return undefined;
   }
-  const held = new Map<number, string>();
-  const [first, ...lines] = text.split('\n');
-  if (`${first}\n` !== header) return { held, damaged: 1 };
+  const said = (start: number, end: number): string => bytes.toString('latin1', start, end);
+  if (said(0, magic.length) !== magic) return undefined;
+  const boot = bootId();
+  if (said(bootIdAt, bootIdAt + boot.length) !== boot) return undefined;
+  const held = new Map<number, JournalRecord>();
   let damaged = 0;
-  for (const one of lines) {
-    if (one === '') continue;
-    const change = one.slice(9);
-    const found = /^(?<what>[+-])(?<id>\d{1,15})(?: (?<record>.*))?$/.exec(change)?.groups;
-    if (found === undefined || `${one}\n` !== line(change)) {
+  let entry = headerBytes;
+  while (entry + at.record <= bytes.length) {
+    const units = bytes.readUInt32LE(entry + at.units);
+    if (units === 0) break;
+    const start = entry + at.record;
+    const end = start + bytes.readUInt32LE(entry + at.length);
+    const next = entry + units * unitBytes;
+    if (next > bytes.length || end > next) {
       damaged++;
-      continue;
+      break;
     }
-    const id = Number(found['id']);
-    if (found['what'] === '+') held.set(id, found['record'] ?? '');
-    else held.delete(id);
+    if (end > start && crc32(bytes, entry + at.id, end) === bytes.readUInt32LE(entry + at.sum)) {
+      const record = bytes.toString('utf8', start, end);
+      held.set(bytes.readUIntLE(entry + at.id, 6), {
+        record,
+        unanswered: bytes[entry + at.unanswered] === 1,
+      });
+    } else if (end > start) {
+      damaged++;
+    }
+    entry = next;
   }
   return { held, damaged };
 }

@@ -4,7 +4,7 @@
  * Byte 0 as virtlockd locks it, for writing or, shared, for reading; a shared one marks byte 2 as well, as Holdfast's own
  * shared holders do, so that those who hold a disk only for reading (byte 3) and it exclude each other.
  */
-import { closeSync } from 'node:fs';
+import { closeDescriptor } from '../../system/descriptors.js';
 import { errno, libcFunction, systemError } from '../../system/libc.js';
 import { testLock, tryLock, unlockAll } from '../../system/ofd-lock.js';
 
@@ -13,13 +13,21 @@ export interface LockFileRequest {
   readonly shared: boolean;
   /** Make the file where it is missing, and remove it with the lock. */
   readonly autocreate: boolean;
-  /** The last name of the path must not be a symlink: in a lockspace nobody puts one there for a good reason. */
+  /**
+   * A file of a lockspace is no symlink, and nobody but its owner may open it: who can open it can lock it. A disk of
+   * the direct lockspace is what its path leads to.
+   */
   readonly inLockspace: boolean;
 }
 
-/** `held`: someone else has it, or is just trying; else what open(2) or fcntl(2) said. */
+/**
+ * `held`: someone else has it, or is just trying; `system`: what open(2) or fcntl(2) said; `refused`: it is nothing that is
+ * locked, and `why`.
+ */
 export type LockFileFailure =
-  { readonly failed: 'held' } | { readonly failed: 'system'; readonly errno: number };
+  | { readonly failed: 'held' }
+  | { readonly failed: 'system'; readonly errno: number }
+  | { readonly failed: 'refused'; readonly why: string };
 
 const O_RDWR = 2;
 const O_CREAT = 0o100;
@@ -29,11 +37,13 @@ const O_NOFOLLOW = process.arch === 'arm64' || process.arch === 'arm' ? 0o100000
 const O_CLOEXEC = 0o2000000;
 const AT_FDCWD = -100;
 const AT_EMPTY_PATH = 0x1000;
-const STATX_TYPE_AND_NLINK = 0x1 | 0x4;
+const STATX_TYPE_MODE_NLINK = 0x1 | 0x2 | 0x4;
 const S_IFMT = 0o170000;
 const S_IFREG = 0o100000;
 const S_IFBLK = 0o060000;
-const EINVAL = 22;
+const othersMode = 0o077;
+const ENOENT = 2;
+const EIO = 5;
 
 const guardByte = 0;
 const sharedByte = 2;
@@ -53,32 +63,59 @@ const statxResult = Buffer.alloc(256);
 
 /** Opens and locks. Gives the descriptor. */
 export function takeLockFile(request: LockFileRequest): number | LockFileFailure {
-  const { path, shared, autocreate, inLockspace } = request;
-  const flags =
-    O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC | (autocreate ? O_CREAT : 0) | (inLockspace ? O_NOFOLLOW : 0);
+  const { shared } = request;
   for (let round = 0; round < roundsMax; round++) {
-    const fd = openat(AT_FDCWD, path, flags, 0o600);
-    if (fd === -1) return { failed: 'system', errno: errno() };
-    try {
-      if (!lockBytes(fd, shared)) {
-        closeSync(fd);
-        return { failed: 'held' };
-      }
-      const links = linksOf(fd);
-      // Removed by a holder that was just ending: what is locked then is nobody's lock.
-      if (links === 0) {
-        closeSync(fd);
-        continue;
-      }
-      if (links !== undefined) return fd;
-      closeSync(fd);
-      return { failed: 'system', errno: EINVAL };
-    } catch (error) {
-      closeSync(fd);
-      return { failed: 'system', errno: Math.abs((error as NodeJS.ErrnoException).errno ?? EINVAL) };
-    }
+    const fd = openLockFile(request);
+    if (typeof fd !== 'number') return fd;
+    const failure = lockOpened(fd, shared, request.inLockspace);
+    if (failure === undefined) return fd;
+    closeDescriptor(fd);
+    // Removed by a holder that was just ending: what is locked then is nobody's lock.
+    if (failure !== 'removed') return failure;
   }
   return { failed: 'held' };
+}
+
+/** Makes the file of a resource, or finds it. Undefined: it is there. */
+export function makeLockFile(path: string): LockFileFailure | undefined {
+  const fd = openLockFile({ path, autocreate: true, inLockspace: true });
+  if (typeof fd !== 'number') return fd;
+  const failure = refusalOf(fd, true);
+  closeDescriptor(fd);
+  return failure === 'removed' ? undefined : failure;
+}
+
+/** Removes the file of a resource that nobody holds. Undefined: there is none now. */
+export function removeLockFile(path: string): LockFileFailure | undefined {
+  const fd = takeLockFile({ path, shared: false, autocreate: false, inLockspace: true });
+  if (typeof fd !== 'number') {
+    return fd.failed === 'system' && fd.errno === ENOENT ? undefined : fd;
+  }
+  giveLockFileBack(fd, path, false, true);
+  return undefined;
+}
+
+function openLockFile({
+  path,
+  autocreate,
+  inLockspace,
+}: Omit<LockFileRequest, 'shared'>): number | LockFileFailure {
+  const flags =
+    O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC | (autocreate ? O_CREAT : 0) | (inLockspace ? O_NOFOLLOW : 0);
+  const fd = openat(AT_FDCWD, path, flags, 0o600);
+  return fd === -1 ? { failed: 'system', errno: errno() } : fd;
+}
+
+function lockOpened(
+  fd: number,
+  shared: boolean,
+  inLockspace: boolean,
+): LockFileFailure | 'removed' | undefined {
+  try {
+    return lockBytes(fd, shared) ? refusalOf(fd, inLockspace) : { failed: 'held' };
+  } catch (error) {
+    return { failed: 'system', errno: Math.abs((error as NodeJS.ErrnoException).errno ?? EIO) };
+  }
 }
 
 /** Takes the bytes again through a descriptor that has them, or had them; false: someone else has them now. */
@@ -97,12 +134,29 @@ export function giveLockFileBack(fd: number, path: string, shared: boolean, auto
   // Under a write lock only, so that whoever opens the file later meets the lock or finds that it is gone.
   if (autocreated && (!shared || tryLock(fd, 'write', guardByte))) unlink(path);
   unlockAll(fd);
-  closeSync(fd);
+  closeDescriptor(fd);
 }
 
-/** Undefined: it is neither a regular file nor a block device, and only these have locks that anybody means. */
-function linksOf(fd: number): number | undefined {
-  if (statx(fd, '', AT_EMPTY_PATH, STATX_TYPE_AND_NLINK, statxResult) === -1) throw systemError('statx');
-  const type = statxResult.readUInt16LE(28) & S_IFMT;
-  return type === S_IFREG || type === S_IFBLK ? statxResult.readUInt32LE(16) : undefined;
+/** Whether the file has no name any more. */
+export function isRemoved(fd: number): boolean {
+  return refusalOf(fd, false) === 'removed';
+}
+
+/** Only regular files and block devices have locks that anybody means. */
+function refusalOf(fd: number, inLockspace: boolean): LockFileFailure | 'removed' | undefined {
+  if (statx(fd, '', AT_EMPTY_PATH, STATX_TYPE_MODE_NLINK, statxResult) === -1) throw systemError('statx');
+  if (statxResult.readUInt32LE(16) === 0) return 'removed';
+  const mode = statxResult.readUInt16LE(28);
+  const type = mode & S_IFMT;
+  if (type !== S_IFREG && (type !== S_IFBLK || inLockspace)) {
+    return {
+      failed: 'refused',
+      why: inLockspace ? 'is no regular file' : 'is no regular file or block device',
+    };
+  }
+  if (inLockspace && (mode & othersMode) !== 0) {
+    const octal = (mode & 0o7777).toString(8).padStart(4, '0');
+    return { failed: 'refused', why: `has mode ${octal}; in a lockspace only its owner may open it (0600)` };
+  }
+  return undefined;
 }

@@ -17,7 +17,7 @@ export interface LockdOwner {
   readonly startTime: number;
 }
 
-/** A lock that is held. */
+/** A lock that is held. What changes of it is changed by `HeldLocks` alone. */
 export interface Lock {
   /** In the keeper and the journal. */
   readonly id: number;
@@ -27,14 +27,16 @@ export interface Lock {
   /** Its file was made for it, and goes with it. */
   readonly autocreated: boolean;
   readonly fd: number;
-  /** ISO 8601, UTC: since when the first of them holds. */
+  /** ISO 8601, UTC, whole seconds: since when the first of them holds. */
   readonly since: string;
-  readonly owners: readonly LockdOwner[];
+  owners: readonly LockdOwner[];
   /**
-   * Whether its owner may not know that it has it: the answer got lost, because this daemon or the connection ended. Then
-   * the same owner may ask again, and gets it; else who asks twice has one disk twice.
+   * Who of the owners may not know that they have it: the answer got lost, because this daemon or the connection ended.
+   * They may ask again, and get it; anyone else who asks twice has one disk twice.
    */
-  readonly doubtful: boolean;
+  doubtful: readonly LockdOwner[];
+  /** Where it stands in the journal, for `HeldLocks`. */
+  entry: number;
 }
 
 export function sameOwner(a: LockdOwner, b: LockdOwner): boolean {
@@ -66,25 +68,26 @@ export class LockTable {
     for (const locks of this.#lockspaces.values()) yield* locks.values();
   }
 
-  /** Adds a lock or puts it in place of the one with its name. The lockspace is made where it is missing. */
-  set(lock: Lock): void {
+  /** Adds a lock of a name that none has. The lockspace is made where it is missing. */
+  add(lock: Lock): void {
     this.addLockspace(lock.lockspace);
     const locks = this.#lockspaces.get(lock.lockspace);
-    const before = locks?.get(lock.name);
-    if (before !== undefined) this.#forget(before);
-    else this.#count++;
-    locks?.set(lock.name, lock);
-    for (const { pid } of lock.owners) {
-      const own = this.#byOwner.get(pid);
-      if (own === undefined) this.#byOwner.set(pid, new Set([lock]));
-      else own.add(lock);
-    }
+    if (locks === undefined || locks.has(lock.name)) throw new Error(`${lock.name} is in the table already`);
+    locks.set(lock.name, lock);
+    this.#count++;
+    this.#own(lock);
+  }
+
+  changeOwners(lock: Lock, owners: readonly LockdOwner[]): void {
+    this.#disown(lock);
+    lock.owners = owners;
+    this.#own(lock);
   }
 
   remove(lock: Lock): void {
     if (this.#lockspaces.get(lock.lockspace)?.delete(lock.name) !== true) return;
     this.#count--;
-    this.#forget(lock);
+    this.#disown(lock);
   }
 
   /** What a process holds, whoever else does. */
@@ -92,7 +95,19 @@ export class LockTable {
     return [...(this.#byOwner.get(pid) ?? [])];
   }
 
-  #forget(lock: Lock): void {
+  holdsAny(pid: number): boolean {
+    return this.#byOwner.has(pid);
+  }
+
+  #own(lock: Lock): void {
+    for (const { pid } of lock.owners) {
+      const own = this.#byOwner.get(pid);
+      if (own === undefined) this.#byOwner.set(pid, new Set([lock]));
+      else own.add(lock);
+    }
+  }
+
+  #disown(lock: Lock): void {
     for (const { pid } of lock.owners) {
       const own = this.#byOwner.get(pid);
       own?.delete(lock);

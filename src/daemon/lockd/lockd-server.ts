@@ -1,78 +1,73 @@
 /**
- * The server of libvirt's lock protocol, in a thread of its own: one loop over epoll, in which each call is answered before
- * the next one is read. Rules and codes are virtlockd's.
+ * The server of libvirt's lock protocol, in a thread of its own: one loop over epoll. The calls of a turn are done one
+ * after another; then what they took is put into the keeper's hands, all at once; then their answers go out.
  *
  * An owner is whom a connection registered; what it holds ends with its process, not with a connection. A connection
  * that closes although its peer *is* the owner's process, which holds something and goes on running, has lost the
  * only way to be told of anything: the process is ended, as virtlockd does, and its locks after it.
  */
-import { mkdirSync } from 'node:fs';
-import { getSystemErrorMap } from 'node:util';
+import { decodeLockCall, lockProgram, lockVersion, type LockCall } from '../../protocol/lock-protocol.js';
 import { ProtocolError } from '../../protocol/protocol-error.js';
-import {
-  acquireFlag,
-  decodeLockCall,
-  encodeLockReply,
-  lockProgram,
-  lockVersion,
-  type LockCall,
-} from '../../protocol/lock-protocol.js';
-import type { RpcError } from '../../protocol/rpc-error.js';
-import { rpcType, type RpcFrame } from '../../protocol/rpc-frame.js';
+import { encodeRpcError, type RpcError } from '../../protocol/rpc-error.js';
+import { encodeFrame, rpcStatus, rpcType, type RpcFrame, type RpcHeader } from '../../protocol/rpc-frame.js';
 import { monotonicMs } from '../../system/clock.js';
 import { readable, writable, type Epoll } from '../../system/epoll.js';
 import { peerCredentials } from '../../system/peer-credentials.js';
 import { acceptConnection } from '../../system/unix-socket.js';
 import * as answers from './answers.js';
 import { Connection } from './connection.js';
-import { pathOf, type HeldLocks } from './held-locks.js';
-import { sameOwner, type Lock, type LockdOwner, type LockTable } from './lock-table.js';
+import type { HeldLocks } from './held-locks.js';
+import { answerKeepalive, keepaliveProgram } from './keepalive.js';
+import { sameOwner, type Lock, type LockdOwner } from './lock-table.js';
+import type { LockdEvent } from './lockd-event.js';
 import type { OwnerWatch } from './owner-watch.js';
+import type { Procedures } from './procedures.js';
 
 export interface LockdServerOptions {
   readonly epoll: Epoll;
   readonly listening: number;
-  readonly table: LockTable;
+  readonly procedures: Procedures;
   readonly held: HeldLocks;
   readonly owners: OwnerWatch;
+  /** Whether a process holds anything. */
+  readonly holdsAny: (pid: number) => boolean;
   /** Peers of other users are turned away. */
   readonly uid: number;
+  readonly connectionsMax: number;
   readonly report: (event: LockdEvent) => void;
   /** Asks, elsewhere, who has a file that somebody outside this daemon has locked; `explained` is called with the answer. */
   readonly explain: (token: number, path: string) => void;
 }
 
-export interface LockdEvent {
-  readonly what:
-    | 'acquired'
-    | 'released'
-    | 'refused'
-    | 'owner ended'
-    | 'owner signalled'
-    | 'connection refused'
-    | 'connection closed for what it sent'
-    /** Killed by somebody: there is nobody left to start the daemon again, and only the journal outlives it. */
-    | 'keeper ended';
-  readonly facts: Readonly<Record<string, unknown>>;
+/** What an answer says to whom. */
+interface Answer {
+  readonly connection: Connection;
+  readonly bytes: Buffer;
+  readonly acquired: Lock | undefined;
+  readonly owner: LockdOwner | undefined;
 }
 
 interface OpenQuestion {
   readonly connection: Connection;
-  readonly frame: Pick<RpcFrame, 'procedure' | 'serial'>;
+  readonly header: RpcHeader;
   readonly name: string;
 }
 
 const readBytes = 64 * 1024;
-/** virtlockd takes 1,024; each costs a descriptor and some 2 KiB. */
-const connectionsMax = 10_000;
-const uuidDigits = 32;
+/** So many calls share a message to the keeper: the first of them waits for the last. */
+const answersMax = 16;
+/** When descriptors are used up, as long as this nobody is accepted: the ready socket would be said again at once. */
+const acceptPauseMs = 100;
+const noPayload = Buffer.alloc(0);
 
 export class LockdServer {
   readonly #options: LockdServerOptions;
   readonly #connections = new Map<number, Connection>();
   readonly #questions = new Map<number, OpenQuestion>();
   readonly #buffer = Buffer.alloc(readBytes);
+  readonly #answers: Answer[] = [];
   #lastToken = 0;
+  #acceptAtMs = 0;
 
   constructor(options: LockdServerOptions) {
     this.#options = options;
@@ -86,6 +81,7 @@ export class LockdServer {
   /** From now on who connects waits for the next daemon. */
   stopAccepting(): void {
     this.#options.epoll.remove(this.#options.listening);
+    this.#acceptAtMs = 0;
   }
 
   /** Whether somebody is in the middle of something: libvirt closes its connection when all it wants is done. */
@@ -101,14 +97,28 @@ export class LockdServer {
     else if (fd === listening) this.#accept();
     else if (owners.isWatched(fd)) this.#ownerEnded(fd);
     else return false;
+    if (this.#answers.length >= answersMax) this.finish();
     return true;
+  }
+
+  /** The end of a turn: after it, whoever called is answered. */
+  finish(): void {
+    this.#options.held.commit();
+    for (const answer of this.#answers) this.#answer(answer);
+    this.#answers.length = 0;
   }
 
   /** What is due by the clock; gives when something will be, in milliseconds of `monotonicMs`. */
   handleTime(): number {
-    return this.#options.owners.signalDue(monotonicMs(), (pid, signal) =>
+    const now = monotonicMs();
+    if (this.#acceptAtMs !== 0 && now >= this.#acceptAtMs) {
+      this.#acceptAtMs = 0;
+      this.#options.epoll.change(this.#options.listening, readable);
+    }
+    const next = this.#options.owners.signalDue(now, (pid, signal) =>
       this.#options.report({ what: 'owner signalled', facts: { pid, signal } }),
     );
+    return this.#acceptAtMs === 0 ? next : Math.min(next, this.#acceptAtMs);
   }
 
   /** The answer to `explain`: who has it, in words. */
@@ -116,14 +126,23 @@ export class LockdServer {
     const question = this.#questions.get(token);
     this.#questions.delete(token);
     if (question === undefined) return;
-    question.connection.waiting--;
-    this.#answer(question.connection, question.frame, answers.isLocked(question.name, by));
+    const { connection, header, name } = question;
+    this.#reply(connection, header, answers.isLocked(name, by));
   }
 
   #accept(): void {
-    const { listening, uid, epoll, report } = this.#options;
+    const { listening, uid, epoll, connectionsMax, report } = this.#options;
     for (;;) {
-      const fd = acceptConnection(listening);
+      let fd: number | undefined;
+      try {
+        fd = acceptConnection(listening);
+      } catch (error) {
+        // Whatever it is (EMFILE, ENFILE, ENOMEM), it will not be better at once.
+        report({ what: 'no connections accepted', facts: { why: (error as Error).message } });
+        epoll.change(listening, 0);
+        this.#acceptAtMs = monotonicMs() + acceptPauseMs;
+        return;
+      }
       if (fd === undefined) return;
       const peer = peerCredentials(fd);
       const connection = new Connection(fd, peer);
@@ -144,205 +163,94 @@ export class LockdServer {
   #serve(connection: Connection, events: number): void {
     if ((events & writable) !== 0 && !this.#flush(connection)) return;
     try {
-      const open = connection.read(this.#buffer, (frame) => {
-        // A frame can end the connection that the next one came on.
-        if (this.#connections.has(connection.fd)) this.#take(connection, frame);
-      });
-      if (!open) this.#close(connection);
+      const state = connection.read(this.#buffer, (frame) => this.#take(connection, frame));
+      if (state === 'open') return;
+      // A frame before it may have acquired what nobody is to be told of any more.
+      this.finish();
+      if (state === 'reset') this.#doubt(connection);
+      this.#close(connection);
     } catch (error) {
       const { fd, peer } = connection;
       const why = error instanceof Error ? error.message : String(error);
       this.#options.report({ what: 'connection closed for what it sent', facts: { ...peer, fd, why } });
+      this.finish();
       this.#close(connection);
     }
   }
 
   #take(connection: Connection, frame: RpcFrame): void {
-    if (frame.program !== lockProgram) {
-      return this.#answer(
-        connection,
-        frame,
-        answers.unknownCall(`Cannot find program ${frame.program} version ${frame.version}`),
-      );
+    connection.acquired = undefined;
+    if (frame.program === keepaliveProgram && frame.type === rpcType.message) {
+      const pong = answerKeepalive(frame);
+      if (pong !== undefined) this.#queue(connection, pong);
+      return;
     }
-    if (frame.version !== lockVersion || frame.type !== rpcType.call) {
-      return this.#answer(
-        connection,
-        frame,
-        answers.unknownCall(`no call of program ${frame.program} version ${lockVersion}`),
-      );
+    // A peer that answers, or tells something, waits for no answer.
+    if (frame.type !== rpcType.call && frame.type !== rpcType.callWithDescriptors) return;
+    if (frame.program !== lockProgram || frame.version !== lockVersion) {
+      return this.#reply(connection, frame, answers.noSuchProgram(frame.program, frame.version));
+    }
+    if (frame.status !== rpcStatus.ok) {
+      return this.#reply(connection, frame, answers.unexpectedStatus(frame.status));
     }
     let call: LockCall;
     try {
-      call = decodeLockCall(frame);
+      call = decodeLockCall(frame.type === rpcType.call ? frame : withoutDescriptors(frame));
     } catch (error) {
       if (!(error instanceof ProtocolError)) throw error;
-      return this.#answer(connection, frame, answers.unknownCall(error.message));
-    }
-    const result = this.#call(connection, frame, call);
-    if (result !== 'later') this.#answer(connection, frame, result);
-  }
-
-  #call(connection: Connection, frame: RpcFrame, call: LockCall): RpcError | undefined | 'later' {
-    if (connection.restricted) return answers.restricted;
-    if (call.call === 'createLockspace') return this.#createLockspace(call.path);
-    if (call.call === 'register') return this.#register(connection, call);
-    const { owner } = connection;
-    if (owner === undefined) return answers.unregistered;
-    switch (call.call) {
-      case 'restrict':
-        if (call.flags !== 0) return answers.unsupportedFlags(call.flags);
-        connection.restricted = true;
-        return undefined;
-      case 'newLockspace':
-        return call.flags === 0 ? this.#createLockspace(call.path) : answers.unsupportedFlags(call.flags);
-      case 'acquire':
-        return this.#acquire(connection, frame, owner, call);
-      case 'release':
-        return this.#release(owner, call);
-      case 'createResource':
-      case 'deleteResource':
-        return answers.unknownCall(
-          `no call ${call.call}: a resource is made with its lock, and ends with it`,
-        );
-    }
-  }
-
-  #register(connection: Connection, call: LockCall & { call: 'register' }): RpcError | undefined {
-    if (call.flags !== 0) return answers.unsupportedFlags(call.flags);
-    if (connection.owner !== undefined) return answers.registeredTwice;
-    const { uuid, name, id, pid } = call.owner;
-    if (pid === 0) return answers.unregistered;
-    const startTime = this.#options.owners.need(pid);
-    if (startTime === undefined) return answers.noSuchProcess(pid);
-    connection.owner = { uuid: uuid.toString('hex', 0, uuidDigits / 2), name, id, pid, startTime };
-    return undefined;
-  }
-
-  #createLockspace(path: string): RpcError | undefined {
-    const { table, held } = this.#options;
-    if (table.hasLockspace(path)) return undefined;
-    if (!path.startsWith('/')) return answers.notAName(path);
-    try {
-      mkdirSync(path, { mode: 0o700, recursive: true });
-    } catch (error) {
-      return systemAnswer(
-        `cannot create lockspace ${path}`,
-        Math.abs((error as NodeJS.ErrnoException).errno ?? 0),
+      const isKnown = frame.procedure >= 1 && frame.procedure <= proceduresMax;
+      return this.#reply(
+        connection,
+        frame,
+        isKnown ? answers.cannotDecode : answers.noSuchProcedure(frame.procedure),
       );
     }
-    held.addLockspace(path);
-    return undefined;
-  }
-
-  #acquire(
-    connection: Connection,
-    frame: RpcFrame,
-    owner: LockdOwner,
-    { path: lockspace, name, flags }: LockCall & { call: 'acquire' },
-  ): RpcError | undefined | 'later' {
-    if ((flags & ~(acquireFlag.shared | acquireFlag.autocreate)) !== 0)
-      return answers.unsupportedFlags(flags);
-    const { table, held, report } = this.#options;
-    if (!table.hasLockspace(lockspace)) return answers.noSuchLockspace(lockspace);
-    if (!isResourceName(lockspace, name)) return answers.notAName(name);
-    const shared = (flags & acquireFlag.shared) !== 0;
-    const facts = { lockspace, name, shared, guest: owner.name, pid: owner.pid };
-    const known = table.get(lockspace, name);
-    if (known !== undefined) {
-      const refusal = this.#acquireKnown(known, shared, owner);
-      report({ what: refusal === undefined ? 'acquired' : 'refused', facts });
-      return refusal;
-    }
-    const autocreate = (flags & acquireFlag.autocreate) !== 0;
-    const lock = held.take({ lockspace, name, shared, autocreate }, owner);
-    if (!('failed' in lock)) {
-      this.#options.owners.needExactly(owner.pid, owner.startTime);
-      report({ what: 'acquired', facts });
-      return undefined;
-    }
-    report({ what: 'refused', facts });
-    const path = pathOf(lockspace, name);
-    if (lock.failed === 'system') return systemAnswer(`Unable to open/create resource ${path}`, lock.errno);
+    const { error, acquired, heldOutside } = this.#options.procedures.do(connection, call);
+    if (heldOutside === undefined) return this.#reply(connection, frame, error, acquired);
     const token = ++this.#lastToken;
-    connection.waiting++;
-    this.#questions.set(token, {
-      connection,
-      frame: { procedure: frame.procedure, serial: frame.serial },
-      name,
-    });
-    this.#options.explain(token, path);
-    return 'later';
-  }
-
-  #acquireKnown(lock: Lock, shared: boolean, owner: LockdOwner): RpcError | undefined {
-    const { held, owners } = this.#options;
-    const own = lock.owners.some((one) => sameOwner(one, owner));
-    if (own && lock.doubtful && lock.shared === shared) {
-      held.change(lock, { doubtful: false });
-      return undefined;
-    }
-    if (!lock.shared || !shared) return answers.isLocked(lock.name, answers.ownersInWords(lock));
-    held.change(lock, { owners: [...lock.owners, owner] });
-    owners.needExactly(owner.pid, owner.startTime);
-    return undefined;
-  }
-
-  #release(
-    owner: LockdOwner,
-    { path: lockspace, name, flags }: LockCall & { call: 'release' },
-  ): RpcError | undefined {
-    if (flags !== 0) return answers.unsupportedFlags(flags);
-    const { table, report } = this.#options;
-    if (!table.hasLockspace(lockspace)) return answers.noSuchLockspace(lockspace);
-    const lock = table.get(lockspace, name);
-    if (lock === undefined) return answers.isNotLocked(name);
-    const index = lock.owners.findIndex((one) => one.pid === owner.pid && one.startTime === owner.startTime);
-    if (index === -1) return answers.otherOwner(owner.pid);
-    this.#removeOwners(lock, lock.owners.toSpliced(index, 1));
-    report({ what: 'released', facts: { lockspace, name, guest: owner.name, pid: owner.pid } });
-    return undefined;
-  }
-
-  #removeOwners(lock: Lock, left: readonly LockdOwner[]): void {
-    const { held, owners } = this.#options;
-    const gone = lock.owners.filter((one) => !left.includes(one));
-    if (left.length === 0) held.giveBack(lock);
-    else held.change(lock, { owners: left });
-    for (const { pid } of gone) owners.noLongerNeeds(pid);
+    const { payload: _, ...header } = frame;
+    this.#questions.set(token, { connection, header, name: heldOutside.name });
+    this.#options.explain(token, heldOutside.path);
   }
 
   #ownerEnded(fd: number): void {
-    const { owners, table, report } = this.#options;
-    const ended = owners.ended(fd);
-    if (ended === undefined) return;
-    const locks = table.heldBy(ended.pid);
-    for (const lock of locks)
-      this.#removeOwners(
-        lock,
-        lock.owners.filter(({ pid }) => pid !== ended.pid),
-      );
-    if (locks.length > 0) report({ what: 'owner ended', facts: { pid: ended.pid, locks: locks.length } });
+    const ended = this.#options.owners.ended(fd);
+    if (ended !== undefined) this.#options.procedures.ownerEnded(ended.pid);
   }
 
-  #answer(
-    connection: Connection,
-    frame: Pick<RpcFrame, 'procedure' | 'serial'>,
-    error: RpcError | undefined,
-  ): void {
-    if (!this.#connections.has(connection.fd)) return;
-    const before = connection.hasUnsent;
-    if (!connection.send(encodeLockReply(frame, error))) return this.#close(connection);
-    if (connection.hasUnsent !== before) this.#watchWriting(connection);
+  #reply(connection: Connection, to: RpcHeader, error: RpcError | undefined, acquired?: Lock): void {
+    this.#queue(connection, encodeReply(to, error), acquired);
+  }
+
+  #queue(connection: Connection, bytes: Buffer, acquired?: Lock): void {
+    this.#answers.push({ connection, bytes, acquired, owner: connection.owner });
+  }
+
+  #answer({ connection, bytes, acquired, owner }: Answer): void {
+    if (connection.closed) return;
+    const hadUnsent = connection.hasUnsent;
+    const state = connection.send(bytes);
+    if (state === 'gone') return this.#close(connection);
+    if (hadUnsent !== connection.hasUnsent) this.#watchWriting(connection);
+    // What waits may never be read; then the owner does not know that it has it.
+    if (acquired === undefined || state === 'waiting') return;
+    connection.acquired = acquired;
+    const others = acquired.doubtful.filter((one) => owner === undefined || !sameOwner(one, owner));
+    this.#options.held.setDoubtful(acquired, others);
+  }
+
+  /** The last answer was not read. */
+  #doubt({ owner, acquired }: Connection): void {
+    if (owner === undefined || acquired === undefined) return;
+    const own = acquired.owners.findLast((one) => sameOwner(one, owner));
+    if (own !== undefined) this.#options.held.setDoubtful(acquired, [...acquired.doubtful, own]);
   }
 
   #flush(connection: Connection): boolean {
-    if (!connection.send(Buffer.alloc(0))) {
-      this.#close(connection);
-      return false;
-    }
-    this.#watchWriting(connection);
-    return true;
+    const state = connection.flush();
+    if (state === 'gone') this.#close(connection);
+    else this.#watchWriting(connection);
+    return state !== 'gone';
   }
 
   #watchWriting(connection: Connection): void {
@@ -350,28 +258,56 @@ export class LockdServer {
   }
 
   #close(connection: Connection): void {
-    const { epoll, owners, table } = this.#options;
-    if (!this.#connections.delete(connection.fd)) return;
+    const { epoll, owners, procedures, holdsAny } = this.#options;
+    if (connection.closed) return;
+    this.#connections.delete(connection.fd);
     epoll.remove(connection.fd);
     connection.close();
     for (const [token, question] of this.#questions) {
       if (question.connection === connection) this.#questions.delete(token);
     }
     const { owner, peer } = connection;
-    if (owner === undefined) return;
-    if (peer.pid === owner.pid && table.heldBy(owner.pid).length > 0) owners.end(owner.pid, monotonicMs());
-    owners.noLongerNeeds(owner.pid);
+    if (owner !== undefined && peer.pid === owner.pid && holdsAny(owner.pid)) {
+      owners.end(owner.pid, monotonicMs());
+    }
+    procedures.callerGone(connection);
   }
 }
 
-/** In a lockspace directory a name is one file's; in the direct lockspace it is a path. */
-function isResourceName(lockspace: string, name: string): boolean {
-  if (name.includes('\0')) return false;
-  if (lockspace === '') return name.startsWith('/');
-  return name !== '' && name !== '.' && name !== '..' && !name.includes('/');
+const proceduresMax = 8;
+const countBytes = 4;
+
+/** Such a call has, before its arguments, how many descriptors came with it; none of this program has any. */
+function withoutDescriptors({ procedure, payload }: RpcFrame): Pick<RpcFrame, 'procedure' | 'payload'> {
+  if (payload.length < countBytes || payload.readUInt32BE(0) !== 0) {
+    throw new ProtocolError('bad value', 'a call with descriptors');
+  }
+  return { procedure, payload: payload.subarray(countBytes) };
 }
 
-function systemAnswer(what: string, errno: number): RpcError {
-  const [, text = `error ${errno}`] = getSystemErrorMap().get(-errno) ?? [];
-  return answers.systemFailure(what, errno, text);
+/** Most answers are this one, with another procedure and serial. */
+const doneReply = encodeFrame(
+  {
+    program: lockProgram,
+    version: lockVersion,
+    procedure: 0,
+    type: rpcType.reply,
+    serial: 0,
+    status: rpcStatus.ok,
+  },
+  noPayload,
+);
+
+function encodeReply(
+  { program, version, procedure, serial }: RpcHeader,
+  error: RpcError | undefined,
+): Buffer {
+  if (error === undefined) {
+    const bytes = Buffer.from(doneReply);
+    bytes.writeInt32BE(procedure, 12);
+    bytes.writeUInt32BE(serial, 20);
+    return bytes;
+  }
+  const header = { program, version, procedure, type: rpcType.reply, serial, status: rpcStatus.error };
+  return encodeFrame(header, encodeRpcError(error));
 }

@@ -5,7 +5,7 @@ import { Worker } from 'node:worker_threads';
 import { newEventFd, wake } from '../../system/event-fd.js';
 import { counters, newCounters, type LockdCounter } from './counters.js';
 import type { Lock } from './lock-table.js';
-import type { LockdEvent } from './lockd-server.js';
+import type { LockdEvent } from './lockd-event.js';
 import type { LockdNews, LockdOrder, LockdWorkerData } from './lockd-worker.js';
 
 export interface LockdThreadOptions {
@@ -25,8 +25,15 @@ export interface LockdStart {
   readonly lost: readonly string[];
 }
 
-/** Emits `event` with a `LockdEvent`, and `error` when the thread has failed. */
-export class LockdThread extends EventEmitter<{ event: [LockdEvent]; error: [Error] }> {
+/**
+ * Emits `event` with a `LockdEvent`, `error` when the thread has failed, and `keeper ended` with another keeper's end of the
+ * thread's channel: whoever gets it has everything that is held.
+ */
+export class LockdThread extends EventEmitter<{
+  event: [LockdEvent];
+  error: [Error];
+  'keeper ended': [end: number];
+}> {
   readonly #worker: Worker;
   readonly #wakeFd = newEventFd();
   readonly #counters = newCounters();
@@ -49,7 +56,7 @@ export class LockdThread extends EventEmitter<{ event: [LockdEvent]; error: [Err
     };
     this.#worker = new Worker(program, { workerData: data, trackUnmanagedFds: false });
     this.#worker.on('message', (news: LockdNews) => this.#hear(news));
-    this.#worker.on('error', (error) => this.emit('error', error as Error));
+    this.#worker.on('error', (error) => this.emit('error', error));
   }
 
   /** What it has counted since it started, and how much it has now. */
@@ -84,6 +91,7 @@ export class LockdThread extends EventEmitter<{ event: [LockdEvent]; error: [Err
   }
 
   #order(order: LockdOrder): void {
+    // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a thread has no origin
     this.#worker.postMessage(order);
     wake(this.#wakeFd);
   }
@@ -94,6 +102,9 @@ export class LockdThread extends EventEmitter<{ event: [LockdEvent]; error: [Err
         return this.#started(news);
       case 'event':
         this.emit('event', news.event);
+        return;
+      case 'keeper ended':
+        this.emit('keeper ended', news.end);
         return;
       case 'locks':
         this.#lists.get(news.token)?.(news.locks);

@@ -7,13 +7,17 @@ import { parentPort, receiveMessageOnPort, workerData, type MessagePort } from '
 import { monotonicMs } from '../../system/clock.js';
 import { Epoll, readable } from '../../system/epoll.js';
 import { calm } from '../../system/event-fd.js';
+import { openFilesHard, setOpenFilesSoft } from '../../system/limits.js';
+import { processStartTime } from '../../system/process.js';
 import { Channel } from '../keeper/channel.js';
+import { counters, type LockdCounter } from './counters.js';
 import { HeldLocks } from './held-locks.js';
 import { Journal, readJournal } from './journal.js';
 import { LockTable, type Lock } from './lock-table.js';
-import { LockdServer, type LockdEvent } from './lockd-server.js';
+import type { LockdEvent } from './lockd-event.js';
+import { LockdServer } from './lockd-server.js';
 import { OwnerWatch } from './owner-watch.js';
-import { counters, type LockdCounter } from './counters.js';
+import { Procedures } from './procedures.js';
 
 /** What the main thread starts it with. */
 export interface LockdWorkerData {
@@ -23,7 +27,7 @@ export interface LockdWorkerData {
   readonly wakeFd: number;
   readonly journalPath: string;
   readonly uid: number;
-  /** One 32-bit number for each of `counters`, and the flags of `LockdFlags`. */
+  /** One 32-bit number for each of `counters`. */
   readonly counters: SharedArrayBuffer;
 }
 
@@ -44,7 +48,9 @@ export type LockdNews =
     }
   | { readonly news: 'event'; readonly event: LockdEvent }
   | { readonly news: 'explain'; readonly token: number; readonly path: string }
-  | { readonly news: 'locks'; readonly token: number; readonly locks: readonly Lock[] };
+  | { readonly news: 'locks'; readonly token: number; readonly locks: readonly Lock[] }
+  /** `end` is a new keeper's end of this thread's channel, with everything in it. */
+  | { readonly news: 'keeper ended'; readonly end: number };
 
 /**
  * An ordinary stop lets those who are in the middle of something finish, for so long: a request that gets lost with its
@@ -53,41 +59,17 @@ export type LockdNews =
 const finishMsMax = 500;
 /** The longest sleep: a check of nothing, so that a clock that jumped cannot stop it for long. */
 const turnMsMax = 60_000;
+/** How long the keeper may have to wait for the end of locks when nothing else is to be told. */
+const idleMs = 5;
+/** virtlockd takes 1,024; each costs a descriptor and some 2 KiB. */
+const connectionsMax = 10_000;
+/** Of the descriptors that a process may have: the keeper has room for more than the daemon can ever have. */
+const descriptorsShare = 7 / 8;
 
 function serve(port: MessagePort, data: LockdWorkerData): void {
   const count = new Int32Array(data.counters);
   const add = (what: LockdCounter, by = 1): unknown => (count[counters.indexOf(what)]! += by);
   const tell = (news: LockdNews): void => port.postMessage(news);
-
-  const epoll = new Epoll();
-  const table = new LockTable();
-  const owners = new OwnerWatch(epoll);
-  const channel = new Channel(data.channel);
-  let journal: Journal | undefined;
-  const held = new HeldLocks(table, channel, () => (journal ??= openJournal()));
-  const openJournal = (): Journal => new Journal(data.journalPath, () => held.records());
-
-  const kept = channel.takeKept();
-  const { adopted, lost: lostMeanwhile } = held.adopt(kept);
-  const lost = [...lostMeanwhile];
-  let takenAgain = 0;
-  if (kept.length === 0) {
-    // Either nothing was held, or the keeper ended as well.
-    const again = held.takeAgain(readJournal(data.journalPath)?.held.values() ?? []);
-    takenAgain = again.taken.length;
-    lost.push(...again.lost);
-  }
-  journal ??= openJournal();
-  for (const lock of [...table.locks()]) watchOwners(lock);
-  add('adopted', adopted + takenAgain);
-
-  /** Those that ended while no daemon ran are gone, and so is what they held. */
-  function watchOwners(lock: Lock): void {
-    const living = lock.owners.filter(({ pid, startTime }) => owners.needExactly(pid, startTime));
-    if (living.length === 0) held.giveBack(lock);
-    else if (living.length < lock.owners.length) held.change(lock, { owners: living });
-  }
-
   let everything = false;
   const report = (event: LockdEvent): void => {
     const counter = counterOf[event.what];
@@ -95,19 +77,56 @@ function serve(port: MessagePort, data: LockdWorkerData): void {
     if (everything || (event.what !== 'acquired' && event.what !== 'released'))
       tell({ news: 'event', event });
   };
+  const descriptorsMax = Math.floor(openFilesHard() * descriptorsShare);
+  setOpenFilesSoft(descriptorsMax);
+
+  const epoll = new Epoll();
+  const table = new LockTable();
+  const owners = new OwnerWatch(epoll);
+  const channel = new Channel(data.channel);
+  let channelFd = channel.fd;
+  const held = new HeldLocks({
+    table,
+    channel,
+    journalFailed: (error) => report({ what: 'journal failed', facts: { why: error.message } }),
+    keeperEnded: (end) => {
+      // The closed one has left epoll by itself.
+      channelFd = channel.fd;
+      epoll.add(channelFd, readable);
+      report({ what: 'keeper ended', facts: { locks: table.size } });
+      tell({ news: 'keeper ended', end });
+    },
+  });
+  const procedures = new Procedures({ table, held, owners, report });
+
+  const takenUp = held.takeUp(
+    channel.takeKept(),
+    readJournal(data.journalPath),
+    ({ pid, startTime }) => processStartTime(pid) === startTime,
+  );
+  // The keeper says nothing more: what can be read is its end.
+  epoll.add(channelFd, readable);
+  for (const lock of [...table.locks()]) procedures.watchOwners(lock);
+  try {
+    held.startJournal(new Journal(data.journalPath));
+  } catch (error) {
+    report({ what: 'journal failed', facts: { why: (error as Error).message } });
+  }
+  add('adopted', takenUp.adopted + takenUp.takenAgain);
+
   const server = new LockdServer({
     epoll,
     listening: data.listening,
-    table,
+    procedures,
     held,
     owners,
+    holdsAny: (pid) => table.holdsAny(pid),
     uid: data.uid,
+    connectionsMax: Math.min(connectionsMax, Math.floor(descriptorsMax / 2)),
     report,
     explain: (token, path) => tell({ news: 'explain', token, path }),
   });
   epoll.add(data.wakeFd, readable);
-  // The keeper says nothing more: what can be read is its end.
-  epoll.add(data.channel, readable);
 
   let stopAtMs = Infinity;
   const stop = (): void => {
@@ -122,24 +141,28 @@ function serve(port: MessagePort, data: LockdWorkerData): void {
     else if (order.order === 'report everything') everything = order.on;
     else tell({ news: 'locks', token: order.token, locks: [...table.locks()] });
   };
-  tell({ news: 'ready', adopted, takenAgain, lost });
+  const handle = (fd: number, events: number): void => {
+    if (server.handle(fd, events)) return;
+    if (fd === channelFd) return channel.noticeEnd();
+    if (fd !== data.wakeFd) return;
+    calm(fd);
+    for (let given = receiveMessageOnPort(port); given !== undefined; given = receiveMessageOnPort(port)) {
+      obey(given.message as LockdOrder);
+    }
+  };
+  const locksAt = counters.indexOf('locks');
+  const connectionsAt = counters.indexOf('connections');
+  tell({ news: 'ready', ...takenUp });
   while (isRunning()) {
     const nextMs = Math.min(server.handleTime(), stopAtMs);
-    const waitMs = Math.min(turnMsMax, Math.max(0, Math.ceil(nextMs - monotonicMs())));
-    epoll.wait(waitMs, (fd, events) => {
-      if (fd === data.channel) {
-        epoll.remove(fd);
-        return report({ what: 'keeper ended', facts: { locks: table.size } });
-      }
-      if (fd !== data.wakeFd) return void server.handle(fd, events);
-      calm(fd);
-      for (let given = receiveMessageOnPort(port); given !== undefined; given = receiveMessageOnPort(port)) {
-        obey(given.message as LockdOrder);
-      }
-    });
-    count[counters.indexOf('locks')] = table.size;
-    count[counters.indexOf('connections')] = server.connections;
+    const untilMs = nextMs === Infinity ? turnMsMax : Math.max(0, Math.ceil(nextMs - monotonicMs()));
+    const waitMs = held.owesKeeper ? Math.min(idleMs, untilMs) : Math.min(turnMsMax, untilMs);
+    if (epoll.wait(waitMs, handle) === 0 || channel.keeperEnded) held.tellKeeper();
+    server.finish();
+    count[locksAt] = table.size;
+    count[connectionsAt] = server.connections;
   }
+  held.tellKeeper();
   closeSync(data.listening);
 }
 
@@ -151,7 +174,9 @@ const counterOf: Readonly<Record<LockdEvent['what'], LockdCounter | undefined>> 
   'owner signalled': 'signals',
   'connection refused': 'turnedAway',
   'connection closed for what it sent': 'turnedAway',
+  'no connections accepted': undefined,
   'keeper ended': undefined,
+  'journal failed': undefined,
 };
 
 if (parentPort !== null) serve(parentPort, workerData as LockdWorkerData);

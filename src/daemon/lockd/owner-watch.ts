@@ -1,7 +1,8 @@
 /**
  * Owners by their processes: the end of a process is known from the kernel (pidfd_open(2)), never from a connection alone.
  *
- * A process is watched as long as somebody needs it: each connection that registered it, and each lock that it holds.
+ * A process is watched as long as somebody needs it: each connection that registered it, and each lock that it holds; and
+ * some time longer, because libvirt makes a connection for each thing that it asks.
  */
 import { closeSync } from 'node:fs';
 import { readable, type Epoll } from '../../system/epoll.js';
@@ -24,11 +25,15 @@ const killFromAttempt = 8;
 const SIGTERM = 15;
 const SIGKILL = 9;
 
+/** So many that nobody needs are watched on; then those are forgotten that were needed before all others. */
+const idleMax = 256;
+
 export class OwnerWatch {
   readonly #epoll: Epoll;
   readonly #byPid = new Map<number, WatchedProcess>();
   readonly #byFd = new Map<number, WatchedProcess>();
   readonly #ending = new Set<WatchedProcess>();
+  readonly #idle = new Set<WatchedProcess>();
 
   constructor(epoll: Epoll) {
     this.#epoll = epoll;
@@ -38,7 +43,7 @@ export class OwnerWatch {
   need(pid: number): number | undefined {
     const known = this.#byPid.get(pid);
     if (known !== undefined) {
-      known.needed++;
+      this.#use(known);
       return known.startTime;
     }
     const startTime = processStartTime(pid);
@@ -50,7 +55,7 @@ export class OwnerWatch {
     const known = this.#byPid.get(pid);
     if (known !== undefined) {
       if (known.startTime !== startTime) return false;
-      known.needed++;
+      this.#use(known);
       return true;
     }
     const fd = openProcess(pid, startTime);
@@ -64,7 +69,19 @@ export class OwnerWatch {
 
   noLongerNeeds(pid: number): void {
     const watched = this.#byPid.get(pid);
-    if (watched !== undefined && --watched.needed <= 0 && watched.ending === undefined) this.#forget(watched);
+    if (watched === undefined || --watched.needed > 0) return;
+    this.#idle.add(watched);
+    if (this.#idle.size <= idleMax) return;
+    for (const oldest of this.#idle) {
+      if (oldest.ending !== undefined) continue;
+      this.#forget(oldest);
+      return;
+    }
+  }
+
+  /** Whether this process runs, as far as epoll has said. */
+  watches(pid: number, startTime: number): boolean {
+    return this.#byPid.get(pid)?.startTime === startTime;
   }
 
   /** The process that has ended, if `fd` is one of these descriptors. It is forgotten. */
@@ -103,7 +120,12 @@ export class OwnerWatch {
     return next;
   }
 
+  #use(watched: WatchedProcess): void {
+    if (watched.needed++ === 0) this.#idle.delete(watched);
+  }
+
   #forget(watched: WatchedProcess): void {
+    this.#idle.delete(watched);
     this.#epoll.remove(watched.fd);
     closeSync(watched.fd);
     this.#byFd.delete(watched.fd);

@@ -7,9 +7,10 @@ import fc from 'fast-check';
 import { Channel } from '../../../src/daemon/keeper/channel.js';
 import {
   keepKind,
+  KeepReader,
+  KeepWriter,
   readKeepMessage,
   recordBytesMax,
-  writeKeepMessage,
 } from '../../../src/daemon/keeper/keep-message.js';
 import { KeeperEnd, KeptThings } from '../../../src/daemon/keeper/kept-things.js';
 import { testLock, tryLock } from '../../../src/system/ofd-lock.js';
@@ -133,21 +134,110 @@ test('what is no message of a daemon is not believed, and its descriptors are cl
   for (const one of [keeperFd, daemonFd]) closeSync(one);
 });
 
-test('a message says what was written, and its limits are checked', () => {
-  const buffer = Buffer.alloc(8 + recordBytesMax);
+test('a message says what was written, entry by entry', () => {
   const kinds = fc.constantFrom(...Object.values(keepKind));
-  const strings = fc.string({ unit: 'grapheme', maxLength: 200 });
+  const records = fc.string({ unit: 'grapheme', maxLength: 200 });
+  const entry = fc.tuple(kinds, fc.integer({ min: 0, max: 2 ** 48 - 1 }), records, fc.nat(3));
+  const [readerFd, writerFd] = messageSocketPair();
+  const writer = new KeepWriter(writerFd);
+  const reader = new KeepReader(readerFd, closeSync);
   fc.assert(
-    fc.property(kinds, fc.integer({ min: 0, max: 2 ** 48 - 1 }), strings, (kind, id, record) => {
-      const bytes = writeKeepMessage(buffer, kind, id, record);
-      const read = readKeepMessage(buffer.subarray(0, bytes));
-      assert.deepEqual([read?.kind, read?.id, read?.record.toString()], [kind, id, record]);
+    fc.property(fc.array(entry, { maxLength: 20 }), (entries) => {
+      for (const [kind, id, record, count] of entries) {
+        writer.add(kind, id, record, Array<number>(count).fill(writerFd));
+      }
+      writer.commit();
+      const read: unknown[] = [];
+      while (
+        reader.read(false, ({ kind, id, record, descriptors }) => {
+          read.push([kind, id, record.toString(), descriptors.length]);
+          for (const fd of descriptors) closeSync(fd);
+        }) === true
+      );
+      assert.deepEqual(read, entries);
     }),
   );
-  assert.equal(writeKeepMessage(buffer, keepKind.keep, 1, 'x'.repeat(recordBytesMax)), buffer.length);
-  assert.throws(() => writeKeepMessage(buffer, keepKind.keep, 1, 'x'.repeat(recordBytesMax + 1)), RangeError);
+  for (const fd of [readerFd, writerFd]) closeSync(fd);
+});
+
+test('a record has a limit, an id too; descriptors go into as many messages as they need', () => {
+  const [readerFd, writerFd] = messageSocketPair();
+  const writer = new KeepWriter(writerFd);
+  const reader = new KeepReader(readerFd, closeSync);
   for (const id of [-1, 2 ** 48, 1.5, NaN]) {
-    assert.throws(() => writeKeepMessage(buffer, keepKind.keep, id, ''), RangeError);
+    assert.throws(() => writer.add(keepKind.keep, id, '', []), RangeError);
   }
-  assert.equal(readKeepMessage(Buffer.alloc(8)), undefined);
+  assert.throws(() => writer.add(keepKind.keep, 1, 'x'.repeat(recordBytesMax + 1), []), RangeError);
+  assert.throws(() => writer.add(keepKind.keep, 1, '\u20ac'.repeat(recordBytesMax / 2), []), RangeError);
+  writer.add(keepKind.keep, 1, 'x'.repeat(recordBytesMax), []);
+  writer.add(keepKind.keep, 2, 'many', Array<number>(600).fill(writerFd));
+  writer.commit();
+  const things = new KeptThings();
+  let messages = 0;
+  while (reader.read(false, (entry) => things.take(entry)) === true) messages++;
+  assert.equal(messages, 4);
+  assert.equal(things.size, 2);
+  const [nextReaderFd, nextWriterFd] = messageSocketPair();
+  things.giveTo(nextWriterFd);
+  const kept = new Channel(nextReaderFd).takeKept();
+  assert.deepEqual(
+    kept.map(({ id, record, descriptors }) => [id, record.length, descriptors.length]),
+    [
+      [1, recordBytesMax, 0],
+      [2, 4, 600],
+    ],
+  );
+  for (const { descriptors } of kept) for (const fd of descriptors) closeSync(fd);
+  things.remove(2);
+  for (const fd of [readerFd, writerFd, nextReaderFd, nextWriterFd]) closeSync(fd);
+});
+
+test('entries that are not whole are left out, and all behind them', () => {
+  const bytes = Buffer.alloc(64);
+  bytes.writeUInt16LE(keepKind.update, 0);
+  bytes.writeUInt16LE(keepKind.keep, 16);
+  const read = (length: number, descriptors: number[]): [kinds: number[], closed: number[]] => {
+    const kinds: number[] = [];
+    const closed: number[] = [];
+    readKeepMessage(
+      bytes.subarray(0, length),
+      descriptors,
+      ({ kind }) => kinds.push(kind),
+      (fd) => closed.push(fd),
+    );
+    return [kinds, closed];
+  };
+  assert.deepEqual(read(32, []), [[keepKind.update, keepKind.keep], []]);
+  assert.deepEqual(read(31, [7]), [[keepKind.update], [7]]);
+  bytes.writeUInt16LE(2, 18);
+  assert.deepEqual(read(32, [7]), [[keepKind.update], [7]]);
+  assert.deepEqual(read(32, [7, 8, 9]), [[keepKind.update, keepKind.keep], [9]]);
+  bytes.writeUInt32LE(1, 20);
+  assert.deepEqual(read(32, [7, 8]), [[keepKind.update], [7, 8]]);
+  bytes.writeUInt16LE(99, 0);
+  assert.deepEqual(read(64, [7]), [[], [7]]);
+});
+
+test('a channel for another keeper has everything in its queue at once', () => {
+  const things = new KeptThings();
+  const [keeperFd, daemonFd] = messageSocketPair();
+  things.giveTo(keeperFd);
+  const channel = new Channel(daemonFd);
+  channel.takeKept();
+  const own = lockedFile('renewed');
+  channel.keep(4, 'four', [own.fd]);
+  closeSync(keeperFd);
+  channel.update(4, 'FOUR');
+  assert.equal(channel.keeperEnded, true);
+  const end = channel.renew([{ id: 4, record: 'FOUR', descriptors: [own.fd] }]);
+  assert.equal(channel.keeperEnded, false);
+  // The daemon dies before anybody has read it.
+  for (const fd of [own.fd, channel.fd]) closeSync(fd);
+  assert.equal(own.free(), false);
+  const next = new KeptThings();
+  assert.equal(new KeeperEnd(end, next).drain(), false);
+  assert.deepEqual([next.size, own.free()], [1, false]);
+  next.remove(4);
+  assert.equal(own.free(), true);
+  closeSync(end);
 });

@@ -1,103 +1,275 @@
 import assert from 'node:assert/strict';
-import { closeSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { closeSync, existsSync, mkdirSync, mkdtempSync, openSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { Channel, type Kept } from '../../../src/daemon/keeper/channel.js';
+import { Channel } from '../../../src/daemon/keeper/channel.js';
 import { KeeperEnd, KeptThings } from '../../../src/daemon/keeper/kept-things.js';
-import { HeldLocks } from '../../../src/daemon/lockd/held-locks.js';
+import { HeldLocks, type TakenUp } from '../../../src/daemon/lockd/held-locks.js';
 import { Journal, readJournal } from '../../../src/daemon/lockd/journal.js';
-import { LockTable } from '../../../src/daemon/lockd/lock-table.js';
+import { LockTable, type Lock, type LockdOwner } from '../../../src/daemon/lockd/lock-table.js';
+import { testLock } from '../../../src/system/ofd-lock.js';
 import { messageSocketPair } from '../../../src/system/unix-socket.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'holdfast-held-locks-'));
 process.on('exit', () => rmSync(folder, { recursive: true }));
 
-const owner = { uuid: '0'.repeat(32), name: 'web1', id: 1, pid: process.pid, startTime: 1 };
+const owner: LockdOwner = { uuid: '0'.repeat(32), name: 'web1', id: 1, pid: process.pid, startTime: 1 };
+const other: LockdOwner = { ...owner, pid: 1 };
 
-function disk(name: string): { lockspace: string; name: string; shared: boolean; autocreate: boolean } {
+type Wanted = Parameters<HeldLocks['take']>[0];
+
+function disk(name: string, shared = false): Wanted {
   const path = join(folder, name);
   writeFileSync(path, '');
-  return { lockspace: '', name: path, shared: false, autocreate: false };
+  return { lockspace: '', name: path, shared, autocreate: false };
+}
+
+function isFree(path: string): boolean {
+  const fd = openSync(path, 'r');
+  try {
+    return testLock(fd, 'write', 0) === undefined;
+  } finally {
+    closeSync(fd);
+  }
+}
+
+interface Given {
+  readonly things?: KeptThings;
+  readonly journal?: string;
+  readonly lives?: (owner: LockdOwner) => boolean;
 }
 
 /** A daemon with a keeper, which gives it what it has. */
 class Daemon {
   readonly table = new LockTable();
   readonly held: HeldLocks;
-  readonly kept: Kept[];
-  readonly end: KeeperEnd;
-  readonly #fds: [number, number];
+  readonly takenUp: TakenUp;
+  readonly failures: Error[] = [];
+  #end: KeeperEnd;
+  #endFd: number;
+  readonly #channel: Channel;
+  readonly #journal: Journal | undefined;
 
-  constructor(things: KeptThings, journal: (held: HeldLocks) => Journal) {
-    this.#fds = messageSocketPair();
-    things.giveTo(this.#fds[0]);
-    const channel = new Channel(this.#fds[1]);
-    this.kept = channel.takeKept();
-    let opened: Journal | undefined;
-    this.held = new HeldLocks(this.table, channel, () => (opened ??= journal(this.held)));
-    this.end = new KeeperEnd(this.#fds[0], things);
+  constructor({ things = new KeptThings(), journal, lives = () => true }: Given = {}) {
+    const [endFd, own] = messageSocketPair();
+    this.#endFd = endFd;
+    things.giveTo(endFd);
+    this.#channel = new Channel(own);
+    this.held = new HeldLocks({
+      table: this.table,
+      channel: this.#channel,
+      journalFailed: (error) => this.failures.push(error),
+      keeperEnded: (end) => {
+        this.#endFd = end;
+        this.#end = new KeeperEnd(end, new KeptThings());
+      },
+    });
+    this.#end = new KeeperEnd(endFd, things);
+    const kept = this.#channel.takeKept();
+    this.takenUp = this.held.takeUp(kept, journal === undefined ? undefined : readJournal(journal), lives);
+    this.#journal = journal === undefined ? undefined : new Journal(journal);
+    if (this.#journal !== undefined) this.held.startJournal(this.#journal);
+  }
+
+  /** A lock whose owner has been told. */
+  acquire(wanted: Wanted): Lock {
+    const lock = this.take(wanted);
+    this.held.commit();
+    this.held.setDoubtful(lock, []);
+    return lock;
+  }
+
+  take(wanted: Wanted): Lock {
+    const lock = this.held.take(wanted, owner);
+    assert.ok(!('failed' in lock));
+    return lock;
+  }
+
+  /** Puts another keeper in the place of this one, which has ended; gives what that one gets. */
+  endKeeper(): KeptThings {
+    closeSync(this.#endFd);
+    this.#channel.noticeEnd();
+    this.held.tellKeeper();
+    const things = new KeptThings();
+    this.#end = new KeeperEnd(this.#endFd, things);
+    return things;
   }
 
   /** As after SIGKILL: without any goodbye. */
   kill(): void {
     for (const { fd } of this.table.locks()) closeSync(fd);
-    closeSync(this.#fds[1]);
-    assert.equal(this.end.drain(), false);
-    closeSync(this.#fds[0]);
+    closeSync(this.#channel.fd);
+    assert.equal(this.#end.drain(), false);
+    closeSync(this.#endFd);
+    this.#journal?.close();
+  }
+
+  /** The same, and what is left is given back, so that the next test finds nothing. */
+  end(): void {
+    for (const lock of [...this.table.locks()]) this.held.giveBack(lock);
+    this.held.tellKeeper();
+    this.kill();
   }
 }
 
-test('what is held stands in the list that a journal is written anew from before it stands in the journal', () => {
-  const path = join(folder, 'order');
-  const seen: string[][] = [];
-  const daemon = new Daemon(new KeptThings(), (held) => {
-    const journal = new Journal(path, () => held.records());
-    const append = journal.held.bind(journal);
-    journal.held = (id, record) => {
-      seen.push([...held.records()].filter((one) => one[0] === id).map((one) => one[1]));
-      append(id, record);
-      assert.deepEqual(seen.at(-1), [record]);
-    };
-    return journal;
-  });
-  daemon.held.addLockspace(folder);
-  const lock = daemon.held.take(disk('one'), owner);
-  assert.ok(!('failed' in lock));
-  daemon.held.change(lock, { owners: [owner, { ...owner, pid: 1 }] });
-  assert.equal(seen.length, 3);
-  daemon.kill();
+const found = ({ takenUp: { adopted, takenAgain, lost } }: Daemon): number[] => [
+  adopted,
+  takenAgain,
+  lost.length,
+];
+
+test('what was committed outlives the daemon, as its owners were told', () => {
+  const things = new KeptThings();
+  const journal = join(folder, 'told.journal');
+  const [told, untold, shared] = [disk('told'), disk('untold'), disk('shared', true)];
+  const first = new Daemon({ things, journal });
+  first.acquire(told);
+  const two = first.acquire(shared);
+  assert.equal(first.held.changeOwners(two, [owner, other], [other]), true);
+  first.take(untold);
+  first.held.commit();
+  first.kill();
+  assert.deepEqual(
+    [told, untold, shared].map(({ name }) => isFree(name)),
+    [false, false, false],
+  );
+
+  const second = new Daemon({ things, journal });
+  assert.deepEqual(found(second), [3, 0, 0]);
+  const doubtful = [told, untold, shared].map(({ name }) => second.table.get('', name)?.doubtful);
+  assert.deepEqual(doubtful, [[], [owner], [other]]);
+  assert.deepEqual(second.table.get('', shared.name)?.owners, [owner, other]);
+  second.end();
+  assert.equal(things.size, 0);
+});
+
+test('what was given back is given back, although the keeper was not told', () => {
+  const things = new KeptThings();
+  const journal = join(folder, 'back.journal');
+  const space = join(folder, 'space');
+  mkdirSync(space, { mode: 0o700 });
+  const first = new Daemon({ things, journal });
+  const wanted = disk('back');
+  const made = first.acquire({ lockspace: space, name: 'made', shared: false, autocreate: true });
+  first.held.giveBack(first.acquire(wanted));
+  assert.equal(isFree(wanted.name), true, 'at once');
+  assert.equal(first.held.owesKeeper, true);
+  first.held.giveBack(made);
+  assert.equal(existsSync(join(space, 'made')), false);
+  // Somebody else's file has the name now.
+  writeFileSync(join(space, 'made'), '');
+  first.kill();
+  assert.equal(things.size, 2, 'the keeper does not know');
+  const second = new Daemon({ things, journal });
+  assert.deepEqual(found(second), [0, 0, 0]);
+  assert.deepEqual([isFree(wanted.name), existsSync(join(space, 'made'))], [true, true]);
+  second.kill();
+  assert.equal(things.size, 0);
+});
+
+test('what was kept when the daemon ended before it stood in the journal goes, with its file', () => {
+  const things = new KeptThings();
+  const journal = join(folder, 'early.journal');
+  const space = join(folder, 'early');
+  mkdirSync(space, { mode: 0o700 });
+  const first = new Daemon({ things, journal });
+  first.acquire({ lockspace: space, name: 'r', shared: false, autocreate: true });
+  first.kill();
+  new Journal(journal).publish();
+  const second = new Daemon({ things, journal });
+  assert.deepEqual(found(second), [0, 0, 0]);
+  assert.equal(existsSync(join(space, 'r')), false);
+  second.kill();
+});
+
+test('without a sound journal everything that was kept is held, and its owners may ask again', () => {
+  const things = new KeptThings();
+  const wanted = disk('unsound');
+  const first = new Daemon({ things });
+  first.acquire(wanted);
+  first.kill();
+  const second = new Daemon({ things });
+  assert.deepEqual(found(second), [1, 0, 0]);
+  assert.deepEqual(second.table.get('', wanted.name)?.doubtful, [owner]);
+  second.end();
+});
+
+test('what nobody kept is locked again for who lives; what somebody else has by then is lost', () => {
+  const journal = join(folder, 'again.journal');
+  const [again, taken, dead] = [disk('again'), disk('taken'), disk('dead')];
+  const things = new KeptThings();
+  const first = new Daemon({ things, journal });
+  for (const one of [again, taken, dead]) first.acquire(one);
+  const late = first.table.get('', dead.name);
+  assert.ok(late !== undefined && first.held.changeOwners(late, [other]));
+  const ids = [...first.table.locks()].map(({ id }) => id);
+  first.held.commit();
+  first.kill();
+  for (const id of ids) things.remove(id);
+  assert.equal(isFree(taken.name), true);
+  const thief = new Daemon();
+  thief.acquire(taken);
+  const second = new Daemon({ journal, lives: ({ pid }) => pid !== other.pid });
+  assert.deepEqual(found(second), [0, 1, 1]);
+  assert.match(second.takenUp.lost[0] ?? '', /taken/);
+  assert.deepEqual(
+    [again, dead].map(({ name }) => isFree(name)),
+    [false, true],
+  );
+  second.end();
+  thief.end();
 });
 
 test('lockspaces outlive the daemon, and the daemon and its keeper', () => {
-  const path = join(folder, 'lockspaces');
-  const journal = (held: HeldLocks): Journal => new Journal(path, () => held.records());
+  const journal = join(folder, 'lockspaces.journal');
   const things = new KeptThings();
-  const wanted = disk('two');
-  const first = new Daemon(things, journal);
+  const first = new Daemon({ things, journal });
   first.held.addLockspace('/locks');
   first.held.addLockspace('/locks');
-  assert.ok(!('failed' in first.held.take(wanted, owner)));
+  first.held.commit();
   first.kill();
-  assert.equal(things.size, 2);
+  assert.equal(things.size, 1);
 
-  const second = new Daemon(things, journal);
-  assert.deepEqual(second.held.adopt(second.kept), { adopted: 1, lost: [] });
+  const second = new Daemon({ things, journal });
   assert.equal(second.table.hasLockspace('/locks'), true);
   second.held.addLockspace('/locks');
   second.held.addLockspace('/more');
+  second.held.commit();
   second.kill();
-  assert.equal(things.size, 3);
+  assert.equal(things.size, 2);
 
-  const third = new Daemon(new KeptThings(), journal);
-  for (const id of [1, 2, 3]) things.remove(id);
-  const { taken, lost } = third.held.takeAgain(readJournal(path)?.held.values() ?? []);
-  assert.deepEqual([taken.map(({ name }) => name), lost], [[wanted.name], []]);
+  const third = new Daemon({ journal });
   assert.deepEqual(
-    ['/locks', '/more'].map((one) => third.table.hasLockspace(one)),
-    [true, true],
+    ['/locks', '/more', '/none'].map((one) => third.table.hasLockspace(one)),
+    [true, true, false],
   );
-  const [lock] = taken;
-  if (lock !== undefined) third.held.giveBack(lock);
   third.kill();
+});
+
+test('another keeper gets everything at once, and is told of all that follows', () => {
+  const journal = join(folder, 'keeper.journal');
+  const daemon = new Daemon({ journal });
+  const [one, two] = [disk('one'), disk('two')];
+  const lock = daemon.acquire(one);
+  const things = daemon.endKeeper();
+  daemon.acquire(two);
+  daemon.held.giveBack(lock);
+  daemon.held.tellKeeper();
+  daemon.kill();
+  assert.deepEqual([things.size, isFree(one.name), isFree(two.name)], [1, true, false]);
+  const next = new Daemon({ things, journal });
+  assert.deepEqual(found(next), [1, 0, 0]);
+  next.end();
+});
+
+test('a lock has as many owners as can be written down', () => {
+  const daemon = new Daemon();
+  const lock = daemon.acquire(disk('crowd', true));
+  const named = (count: number): LockdOwner[] =>
+    Array.from({ length: count }, () => ({ ...owner, name: 'x'.repeat(4096) }));
+  assert.equal(daemon.held.changeOwners(lock, named(30)), true);
+  assert.equal(daemon.held.changeOwners(lock, named(40)), false);
+  assert.equal(lock.owners.length, 30);
+  daemon.end();
 });

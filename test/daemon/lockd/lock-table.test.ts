@@ -18,9 +18,10 @@ const lock = (lockspace: string, name: string, pids: readonly number[]): Lock =>
   shared: pids.length > 1,
   autocreated: false,
   fd: 9,
-  since: '2026-11-22T13:18:51.000Z',
+  since: '2026-11-22T13:18:51Z',
   owners: pids.map(owner),
-  doubtful: false,
+  doubtful: [],
+  entry: 0,
 });
 
 test('the direct lockspace is there; others are when they are made', () => {
@@ -28,7 +29,8 @@ test('the direct lockspace is there; others are when they are made', () => {
   assert.equal(table.hasLockspace(''), true);
   assert.equal(table.hasLockspace('/a'), false);
   table.addLockspace('/a');
-  table.set(lock('/a', 'x', [1]));
+  table.add(lock('/a', 'x', [1]));
+  assert.throws(() => table.add(lock('/a', 'x', [2])), /already/);
   table.addLockspace('/a');
   assert.equal(table.get('/a', 'x')?.owners[0]?.pid, 1);
   assert.equal(table.get('', 'x'), undefined);
@@ -44,7 +46,7 @@ test('as a plain list of locks says, whatever is done', () => {
   const names = fc.constantFrom('a', 'b', 'c');
   const spaces = fc.constantFrom('', '/one', '/two');
   const pids = fc.uniqueArray(fc.integer({ min: 1, max: 4 }), { minLength: 1, maxLength: 3 });
-  const step = fc.record({ what: fc.constantFrom('set', 'remove'), space: spaces, name: names, pids });
+  const step = fc.record({ what: fc.constantFrom('add', 'own', 'remove'), space: spaces, name: names, pids });
   fc.assert(
     fc.property(fc.array(step, { maxLength: 40 }), (steps) => {
       const table = new LockTable();
@@ -53,11 +55,14 @@ test('as a plain list of locks says, whatever is done', () => {
         const key = `${one.space}|${one.name}`;
         const known = table.get(one.space, one.name);
         assert.equal(known, model.get(key));
-        if (one.what === 'set') {
+        if (one.what === 'add' && known === undefined) {
           const next = lock(one.space, one.name, one.pids);
-          table.set(next);
+          table.add(next);
           model.set(key, next);
-        } else if (known !== undefined) {
+        } else if (one.what === 'own' && known !== undefined) {
+          table.changeOwners(known, one.pids.map(owner));
+          assert.deepEqual(known.owners, one.pids.map(owner));
+        } else if (one.what === 'remove' && known !== undefined) {
           table.remove(known);
           table.remove(known);
           model.delete(key);
@@ -68,6 +73,7 @@ test('as a plain list of locks says, whatever is done', () => {
       for (const pid of [1, 2, 3, 4]) {
         const held = [...model.values()].filter(({ owners }) => owners.some((each) => each.pid === pid));
         assert.deepEqual(new Set(table.heldBy(pid)), new Set(held));
+        assert.equal(table.holdsAny(pid), held.length > 0);
       }
     }),
   );

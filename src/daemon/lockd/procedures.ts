@@ -1,0 +1,233 @@
+/**
+ * The eight procedures of libvirt's lock protocol, as virtlockd does them. What it does differently is for the sake of the
+ * disks: see `refused` in answers.ts, and who may ask again for what he has.
+ *
+ * Who holds is a process: what it holds ends with it.
+ */
+import { acquireFlag, type LockCall } from '../../protocol/lock-protocol.js';
+import type { RpcError } from '../../protocol/rpc-error.js';
+import * as answers from './answers.js';
+import { pathOf, type HeldLocks } from './held-locks.js';
+import { makeLockFile, removeLockFile, type LockFileFailure } from './lock-file.js';
+import { sameOwner, type Lock, type LockdOwner, type LockTable } from './lock-table.js';
+import type { LockdEvent } from './lockd-event.js';
+import { makeLockspace } from './lockspace-directory.js';
+import type { OwnerWatch } from './owner-watch.js';
+
+/** The connection that a call came on. */
+export interface Caller {
+  owner: LockdOwner | undefined;
+  restricted: boolean;
+}
+
+/** What became of a call. */
+export interface Outcome {
+  /** Undefined: done. */
+  readonly error?: RpcError;
+  /** What its owner has when the answer has gone out. */
+  readonly acquired?: Lock;
+  /** Somebody outside has this file, and the answer can wait until it is known who. */
+  readonly heldOutside?: { readonly name: string; readonly path: string };
+}
+
+export interface ProceduresOptions {
+  readonly table: LockTable;
+  readonly held: HeldLocks;
+  readonly owners: OwnerWatch;
+  readonly report: (event: LockdEvent) => void;
+}
+
+const done: Outcome = {};
+/** It stands in each record of a lock of the guest. */
+const guestNameLengthMax = 4096;
+
+type CallOf<Name extends LockCall['call']> = LockCall & { readonly call: Name };
+
+export class Procedures {
+  readonly #options: ProceduresOptions;
+
+  constructor(options: ProceduresOptions) {
+    this.#options = options;
+  }
+
+  do(caller: Caller, call: LockCall): Outcome {
+    const allowed = call.call === 'acquire' ? acquireFlag.shared | acquireFlag.autocreate : 0;
+    if (call.call !== 'createLockspace' && (call.flags & ~allowed) !== 0) {
+      return { error: answers.unsupportedFlags(call.flags & ~allowed, call.call) };
+    }
+    if (caller.restricted) return { error: answers.restricted };
+    if (call.call === 'register') return this.#register(caller, call);
+    if (call.call === 'createLockspace') return this.#createLockspace(call.path);
+    const { owner } = caller;
+    if (owner === undefined) return { error: answers.unregistered };
+    switch (call.call) {
+      case 'acquire':
+        return this.#acquire(owner, call);
+      case 'release':
+        return this.#release(owner, call);
+      case 'restrict':
+        caller.restricted = true;
+        return done;
+      case 'newLockspace':
+        if (this.#options.table.hasLockspace(call.path)) return { error: answers.lockspaceExists(call.path) };
+        return this.#createLockspace(call.path);
+      case 'createResource':
+      case 'deleteResource':
+        return this.#createOrDelete(call);
+    }
+  }
+
+  /** Of a lock that was taken up: owners that ended while no daemon ran are gone, and so is what they held. */
+  watchOwners(lock: Lock): void {
+    const { owners } = this.#options;
+    const living = lock.owners.filter(({ pid, startTime }) => owners.needExactly(pid, startTime));
+    if (living.length < lock.owners.length) this.#changeOwners(lock, living);
+  }
+
+  /** The process of an owner has ended. */
+  ownerEnded(pid: number): void {
+    const { table, report } = this.#options;
+    const locks = table.heldBy(pid);
+    for (const lock of locks) {
+      this.#changeOwners(
+        lock,
+        lock.owners.filter((owner) => owner.pid !== pid),
+      );
+    }
+    if (locks.length > 0) report({ what: 'owner ended', facts: { pid, locks: locks.length } });
+  }
+
+  /** The connection is closed. */
+  callerGone({ owner }: Caller): void {
+    if (owner !== undefined) this.#options.owners.noLongerNeeds(owner.pid);
+  }
+
+  #register(caller: Caller, { owner: { uuid, name, id, pid } }: CallOf<'register'>): Outcome {
+    if (id === 0) return { error: answers.unregistered };
+    if (name.length > guestNameLengthMax)
+      return { error: answers.refused('a name of more than 4096 characters') };
+    // Nobody would ever know that such an owner has ended.
+    const startTime = pid === 0 ? undefined : this.#options.owners.need(pid);
+    if (startTime === undefined) return { error: noProcess(pid) };
+    this.callerGone(caller);
+    caller.owner = { uuid: uuid.toString('hex'), name, id, pid, startTime };
+    return done;
+  }
+
+  #createLockspace(path: string): Outcome {
+    const { table, held } = this.#options;
+    if (table.hasLockspace(path)) return done;
+    const error = makeLockspace(path);
+    if (error !== undefined) return { error };
+    held.addLockspace(path);
+    return done;
+  }
+
+  #acquire(owner: LockdOwner, { path: lockspace, name, flags }: CallOf<'acquire'>): Outcome {
+    const { table, held, owners, report } = this.#options;
+    if (!table.hasLockspace(lockspace)) return { error: answers.noSuchLockspace(lockspace) };
+    const shared = (flags & acquireFlag.shared) !== 0;
+    const autocreate = (flags & acquireFlag.autocreate) !== 0;
+    const refusal = refusalOf(lockspace, name, autocreate);
+    if (refusal !== undefined) return { error: refusal };
+    if (!owners.watches(owner.pid, owner.startTime)) return { error: noProcess(owner.pid) };
+    const facts = { lockspace, name, shared, guest: owner.name, pid: owner.pid };
+    const known = table.get(lockspace, name);
+    if (known !== undefined) {
+      const outcome = this.#acquireKnown(known, shared, owner);
+      report({ what: outcome.error === undefined ? 'acquired' : 'refused', facts });
+      return outcome;
+    }
+    const lock = held.take({ lockspace, name, shared, autocreate }, owner);
+    if ('failed' in lock) {
+      report({ what: 'refused', facts });
+      const path = pathOf(lockspace, name);
+      if (lock.failed === 'held') return { heldOutside: { name, path } };
+      return { error: errorOf(lock, path, autocreate) };
+    }
+    owners.need(owner.pid);
+    report({ what: 'acquired', facts });
+    return { acquired: lock };
+  }
+
+  #acquireKnown(lock: Lock, shared: boolean, owner: LockdOwner): Outcome {
+    const { held, owners } = this.#options;
+    // It asks again, because it was not told that it has it.
+    const again = lock.shared === shared && lock.doubtful.some((one) => sameOwner(one, owner));
+    if (again) return { acquired: lock };
+    if (lock.shared && shared) {
+      if (!held.changeOwners(lock, [...lock.owners, owner], [owner])) {
+        return { error: answers.refused(`'${lock.name}' has more owners than can be written down`) };
+      }
+      owners.need(owner.pid);
+      return { acquired: lock };
+    }
+    return { error: answers.isLocked(lock.name, answers.ownersInWords(lock)) };
+  }
+
+  #release(owner: LockdOwner, { path: lockspace, name }: CallOf<'release'>): Outcome {
+    const { table, owners, report } = this.#options;
+    if (!table.hasLockspace(lockspace)) return { error: answers.noSuchLockspace(lockspace) };
+    const lock = table.get(lockspace, name);
+    if (lock === undefined) return { error: answers.isNotLocked(name) };
+    const index = lock.owners.findIndex((one) => one.pid === owner.pid && one.startTime === owner.startTime);
+    if (index === -1) return { error: answers.otherOwner(owner.pid) };
+    this.#changeOwners(lock, lock.owners.toSpliced(index, 1));
+    owners.noLongerNeeds(owner.pid);
+    report({ what: 'released', facts: { lockspace, name, guest: owner.name, pid: owner.pid } });
+    return done;
+  }
+
+  #createOrDelete({ call, path: lockspace, name }: CallOf<'createResource' | 'deleteResource'>): Outcome {
+    const { table } = this.#options;
+    if (!table.hasLockspace(lockspace)) return { error: answers.noSuchLockspace(lockspace) };
+    if (lockspace === '')
+      return { error: answers.refused(`'${name}' is a disk, and nothing that a lock makes or removes`) };
+    const refusal = refusalOf(lockspace, name, true);
+    if (refusal !== undefined) return { error: refusal };
+    const known = table.get(lockspace, name);
+    if (known !== undefined) return { error: answers.isLocked(name, answers.ownersInWords(known)) };
+    const path = pathOf(lockspace, name);
+    const failure = call === 'createResource' ? makeLockFile(path) : removeLockFile(path);
+    if (failure === undefined) return done;
+    return failure.failed === 'held'
+      ? { heldOutside: { name, path } }
+      : { error: errorOf(failure, path, call === 'createResource') };
+  }
+
+  #changeOwners(lock: Lock, left: readonly LockdOwner[]): void {
+    const { held } = this.#options;
+    if (left.length === 0) held.giveBack(lock);
+    else
+      held.changeOwners(
+        lock,
+        left,
+        lock.doubtful.filter((owner) => left.includes(owner)),
+      );
+  }
+}
+
+/** In a lockspace directory a name is one file's; in the direct lockspace it is a path. */
+function refusalOf(lockspace: string, name: string, autocreate: boolean): RpcError | undefined {
+  if (lockspace !== '') {
+    return name === '' || name === '.' || name === '..' || name.includes('/')
+      ? answers.refused(`'${name}' is no name of a resource in a lockspace`)
+      : undefined;
+  }
+  if (autocreate) return answers.refused(`'${name}' is a disk, and nothing that a lock makes or removes`);
+  return name === '' || name.startsWith('/') ? undefined : answers.refused(`'${name}' is no absolute path`);
+}
+
+function noProcess(pid: number): RpcError {
+  return answers.refused(`there is no process ${pid}`);
+}
+
+function errorOf(
+  failure: Exclude<LockFileFailure, { failed: 'held' }>,
+  path: string,
+  create: boolean,
+): RpcError {
+  return failure.failed === 'system'
+    ? answers.cannotOpen(path, create, failure.errno)
+    : answers.refused(`${path} ${failure.why}`);
+}
