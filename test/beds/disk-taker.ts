@@ -29,7 +29,7 @@ for my $index (0 .. $#disks) {
       my $found = flock_of($WRITE);
       fcntl $disk, $OFD_GETLK, $found or die "F_OFD_GETLK: $!";
       last if unpack('s', $found) != $NONE;
-      select undef, undef, undef, 0.002;
+      select undef, undef, undef, 0.02;
     }
     syswrite STDOUT, "waits $index\\n";
     fcntl $disk, $OFD_SETLKW, flock_of($WRITE) or die "F_OFD_SETLKW: $!";

@@ -134,7 +134,7 @@ export class LibvirtSystem {
     const tcp =
       address === undefined
         ? ''
-        : `listen_tls = 0\nlisten_tcp = 1\nauth_tcp = "none"\nlisten_addr = "${address}"\n`;
+        : `listen_tls = 0\nlisten_tcp = 1\nauth_tcp = "none"\nlisten_addr = "0.0.0.0"\n`;
     // Two hosts with one uuid do not migrate to each other, and that of the machine is one.
     writeFileSync(
       join(etc, 'libvirtd.conf'),

@@ -1,7 +1,7 @@
 /** Which of a test's disks and leases are locked, as the kernel has it, and what a lock daemon has open for it. */
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
-import { existsSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, readlinkSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import type { LibvirtSystem } from './libvirt-system.js';
 import { lockOn } from './observed-lock.js';
@@ -53,22 +53,35 @@ export class LockView {
   /** How many files each process of the lock daemon has open that are locked through it. */
   openLocks(): number[] {
     const pids = [this.#system.lockPid, this.#system.lockWorkerPid];
-    return pids.filter((pid) => pid !== undefined && pid > 0).map((pid) => openLocksOf(pid ?? 0));
+    const files = new Set([...this.#files.values()].map(inodeAt));
+    return pids.filter((pid) => pid !== undefined && pid > 0).map((pid) => openLocksOf(pid ?? 0, files));
   }
 }
 
-/** Locks on the daemon's own files, such as virtlockd's pid file, do not count. */
-function openLocksOf(pid: number): number {
+/**
+ * Those of `files`, and whatever else it has locked: a network file system's locks are not in fdinfo, and a removed file has no
+ * name. The daemon's own files, such as virtlockd's pid file, do not count.
+ */
+function openLocksOf(pid: number, files: ReadonlySet<string | undefined>): number {
   let count = 0;
   for (const fd of readdirSync(`/proc/${pid}/fdinfo`)) {
     try {
-      if (readlinkSync(`/proc/${pid}/fd/${fd}`).startsWith('/run/')) continue;
-      if (/^lock:/m.test(readFileSync(`/proc/${pid}/fdinfo/${fd}`, 'utf8'))) count++;
+      const file = `/proc/${pid}/fd/${fd}`;
+      const path = readlinkSync(file);
+      if (!path.startsWith('/') || path.startsWith('/run/')) continue;
+      const locked = /^lock:/m.test(readFileSync(`/proc/${pid}/fdinfo/${fd}`, 'utf8'));
+      if (locked || files.has(inodeAt(file))) count++;
     } catch {
       // It was closed meanwhile.
     }
   }
   return count;
+}
+
+/** Undefined: there is no such file. */
+function inodeAt(path: string): string | undefined {
+  const found = statSync(path, { bigint: true, throwIfNoEntry: false });
+  return found === undefined ? undefined : `${found.dev}:${found.ino}`;
 }
 
 function isSame(a: Locks, b: Locks): boolean {

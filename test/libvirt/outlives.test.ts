@@ -3,7 +3,7 @@
  * gets one, with virtlockd it does.
  */
 import assert from 'node:assert/strict';
-import { closeSync, existsSync, mkdirSync, openSync } from 'node:fs';
+import { closeSync, existsSync, mkdirSync, openSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, afterEach, before, describe, test } from 'node:test';
 import { setTimeout } from 'node:timers/promises';
@@ -211,7 +211,7 @@ describe('the lock daemon ends while guests run', { skip: needed }, () => {
   }
 
   test('a directory of locks is known after a restart, though nothing in it was held', async () => {
-    rawDisk(join(lockspace, 'k1'));
+    writeFileSync(join(lockspace, 'k1'), '', { mode: 0o600 });
     for (const kill of ['daemon', 'both'] as const) {
       if (kill === 'daemon') await host.killLockWorker();
       else {

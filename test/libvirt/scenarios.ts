@@ -3,7 +3,7 @@
  * where they differ, the step says so and why.
  */
 import assert from 'node:assert/strict';
-import { mkdirSync, readdirSync, readFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { after, afterEach, before, describe, test } from 'node:test';
 import { diskXml, guestXml, leaseXml, xmlFile, type Guest, type GuestLease } from '../beds/libvirt-guest.js';
@@ -41,8 +41,8 @@ export function libvirtScenarios(parent: string, { locks, indirect }: ScenarioOp
       mkdirSync(folder);
       for (const path of Object.values(paths)) rawDisk(path);
       // libvirt makes neither the directory of a lease nor its file.
-      mkdirSync(leaseFolder, { recursive: true });
-      rawDisk(join(leaseFolder, lease.key));
+      mkdirSync(leaseFolder, { recursive: true, mode: 0o700 });
+      writeFileSync(join(leaseFolder, lease.key), '', { mode: 0o600 });
       host = await LibvirtSystem.start(folder, {
         name: 'host',
         locks,
