@@ -1,4 +1,4 @@
-/** `npm run build`: the command, the library and its types, all into dist/. */
+/** `npm run build`: the command, the library and its types, the manual pages, all into dist/. */
 import { execFileSync } from 'node:child_process';
 import { chmodSync, existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -18,7 +18,7 @@ const fastBuiltins = {
     const here = 'require("url").pathToFileURL(__filename).href';
     let changed = code.replaceAll(`(0, node_module.createRequire)(${here})`, 'require');
     const heavy =
-      /^let (?<name>node_\w+(?:\$\d+)?) = require\("(?<module>node:(?:child_process|crypto|fs\/promises|module|os|timers\/promises|tty|url|util))"\);\n/gm;
+      /^let (?<name>node_\w+(?:\$\d+)?) = require\("(?<module>node:(?:child_process|crypto|fs\/promises|http|module|os|timers\/promises|tty|url|util))"\);\n/gm;
     for (const { 0: line, groups } of code.matchAll(heavy)) {
       const use = new RegExp(`\\b${groups.name.replace('$', '\\$')}\\.`, 'g');
       changed = changed.replace(line, '').replaceAll(use, `process.getBuiltinModule("${groups.module}").`);
@@ -116,4 +116,5 @@ await bundle(
   },
   { dir: 'dist/library', format: 'esm', chunkFileNames: '[name]-[hash].js' },
 );
+run(node, ['scripts/write-man-pages.mjs']);
 run(node, ['node_modules/typescript/bin/tsc', '-p', 'tsconfig.build.json']);
