@@ -15,6 +15,11 @@ export type {
 export type { Hold } from './manager/hold.js';
 export type { ListedHold, ListedProcess } from './manager/list-holds.js';
 export type { LockOptions, OwnerProcess, Waiting } from './manager/lock-options.js';
+export { listWithDaemon, type ListedAnywhere } from './manager/list-with-daemon.js';
+export { inputForDaemon } from './manager/input-for-daemon.js';
+export { openDaemon, type OpenDaemonOptions } from './manager/open-daemon.js';
+export type { DaemonClient, DaemonLockOptions } from './daemon-client/daemon-client.js';
+export type { DaemonDriver, DaemonGuest, DaemonHold, DaemonLock } from './daemon-client/daemon-answers.js';
 export type { SavedHold } from './manager/saved-hold.js';
 export { runInPlace } from './manager/run-in-place.js';
 export type { LookOptions, ResourceUse } from './manager/who.js';

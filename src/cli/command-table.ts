@@ -1,118 +1,13 @@
 /**
  * The one table of commands and options. Parsing, usage errors, `holdfast help` and docs/cli.md are made from it.
- * It is loaded at every start, so it holds data and imports nothing.
+ * It is loaded at every start, so it holds data and imports nothing but data.
  */
 
-export interface OptionEntry {
-  readonly name: string;
-  readonly short?: string;
-  /** What stands for the value in the help; an option without one is on or off. */
-  readonly value?: string;
-  /** The value may be left out, and has to be joined by `=` where it is given. */
-  readonly valueIsOptional?: boolean;
-  /** May be given several times; any other option with a value only once, so that no disk is silently left out. */
-  readonly repeat?: boolean;
-  /** What the value has to be. */
-  readonly form?: 'duration' | 'exit status';
-  /** The only values there are. */
-  readonly choices?: readonly string[];
-  /** Makes sense only together with this option. */
-  readonly needs?: string;
-  readonly help: string;
-}
+import type { CommandEntry } from './command-entry.js';
+import { daemonHoldCommands, daemonOptions } from './daemon-hold-commands.js';
+import { help, json, config, input, driver, wait, locking } from './shared-options.js';
 
-export interface Example {
-  readonly line: string;
-  readonly says: string;
-}
-
-export interface CommandEntry {
-  readonly name: string;
-  readonly summary: string;
-  /** What follows the options in the synopsis. */
-  readonly operands?: string;
-  /** `behind dashes`: a command behind `--`; `topic`: at most one word; `paths`: any number of them; `none`. */
-  readonly takes: 'behind dashes' | 'topic' | 'paths' | 'none';
-  readonly about: readonly string[];
-  readonly options: readonly OptionEntry[];
-  readonly examples: readonly Example[];
-}
-
-const help: OptionEntry = { name: 'help', short: 'h', help: 'Print the help of this command.' };
-const json: OptionEntry = { name: 'json', help: 'Print data instead of text; errors too.' };
-const config: OptionEntry = {
-  name: 'config',
-  value: 'FILE',
-  help: 'Read this configuration (TOML) and no other.',
-};
-
-const input: readonly OptionEntry[] = [
-  {
-    name: 'xml',
-    value: 'FILE',
-    repeat: true,
-    help: "The guest's domain XML, as virsh dumpxml prints it; - is stdin.",
-  },
-  {
-    name: 'domain',
-    value: 'NAME|UUID',
-    repeat: true,
-    help: 'A guest that libvirt knows: asks virsh for its XML.',
-  },
-  {
-    name: 'connect',
-    value: 'URI',
-    help: 'Which libvirt to ask, such as qemu:///system: for --domain, and for volumes in the XML.',
-  },
-  {
-    name: 'disk',
-    value: 'PATH[:MODE][:format=FORMAT]',
-    repeat: true,
-    help:
-      'A disk image, block device or directory. MODE is exclusive (the default), shared, read, or peek (no lock). ' +
-      'Who writes without any lock keeps out exclusive and shared; read only says so. ' +
-      'FORMAT, such as qcow2, lets base images be found.',
-  },
-  {
-    name: 'lease',
-    value: 'LOCKSPACE:KEY[:PATH[:OFFSET]]',
-    repeat: true,
-    help: "A lease, as libvirt's <lease> describes it.",
-  },
-  {
-    name: 'name',
-    value: 'NAME',
-    help: 'Who holds, for those who are refused; without it the guest or the command.',
-  },
-];
-
-const driver: OptionEntry = {
-  name: 'driver',
-  value: 'LIST',
-  help: 'The drivers to lock with, in this order, joined by commas (default: fcntl).',
-};
-
-const locking: readonly OptionEntry[] = [
-  driver,
-  config,
-  {
-    name: 'allow-unlocked',
-    help: 'Go on where no lock can be had, or where someone writes without one. Dangerous.',
-  },
-  {
-    name: 'qemu-lock',
-    value: 'WHAT',
-    choices: ['check', 'hold', 'off'],
-    help: "QEMU's own image locks: check (the default) tests them; hold also takes them, for a command that is not QEMU.",
-  },
-  {
-    name: 'conflict-exit-code',
-    short: 'E',
-    value: 'N',
-    form: 'exit status',
-    help: 'The exit status if something is in use, instead of 75.',
-  },
-];
+export type { CommandEntry, Example, OptionEntry } from './command-entry.js';
 
 export const commands: readonly CommandEntry[] = [
   {
@@ -129,13 +24,7 @@ export const commands: readonly CommandEntry[] = [
     options: [
       ...input,
       ...locking,
-      {
-        name: 'wait',
-        value: 'TIME',
-        form: 'duration',
-        valueIsOptional: true,
-        help: 'Wait for what is in use: --wait for ever; --wait=30s, 5m, 1h, or a number of seconds; --wait=0 not at all.',
-      },
+      wait,
       {
         name: 'supervise',
         help:
@@ -222,11 +111,13 @@ export const commands: readonly CommandEntry[] = [
     takes: 'none',
     about: [
       'Shows the holds of this user on this host, also if that is root; each only while its lock is there.',
+      'Where a lock daemon (holdfastd) runs, its holds as well, and what libvirt has locked through it.',
       'Who else is in the way of a disk, holdfast who says.',
     ],
-    options: [config, json, help],
+    options: [...daemonOptions, json, help],
     examples: [{ line: 'holdfast list --json', says: 'The same as data.' }],
   },
+  ...daemonHoldCommands,
   {
     name: 'doctor',
     summary: 'Check this host, and disks on it, and say what to change.',

@@ -30,7 +30,7 @@ export class OptionValues {
 export interface Parsed {
   readonly command: CommandEntry;
   readonly options: OptionValues;
-  /** The command behind `--` with its arguments, the topic of `help`, or paths. */
+  /** The command behind `--` with its arguments, the topic of `help`, paths, or a hold and what is of it. */
   readonly operands: readonly string[];
 }
 
@@ -177,12 +177,25 @@ function operandsOf(
     }
     case 'paths':
       return [...words, ...behind];
+    case 'hold':
+    case 'hold and names':
+      return holdOperands(command, [...words, ...behind]);
     case 'none': {
       const extra = word ?? behind[0];
       if (extra !== undefined) throw usage(`${command.name} takes no ${quoted(extra)}`, seeHelp(command));
       return [];
     }
   }
+}
+
+function holdOperands(command: CommandEntry, words: readonly string[]): readonly string[] {
+  const { name, takes, operands = '' } = command;
+  if (takes === 'hold' && words.length > 1) throw usage(`${name} takes one hold at a time`, seeHelp(command));
+  if (words.length === 0) throw usage(`${name} needs a hold`, `Write: holdfast ${name} ${operands}`);
+  if (takes === 'hold and names' && words.length === 1) {
+    throw usage(`${name} needs a disk or lease of the hold`, `Write: holdfast ${name} ${operands}`);
+  }
+  return words;
 }
 
 function unknownOption(command: CommandEntry, rawName: string): HoldfastError {

@@ -21,6 +21,8 @@ export interface ApiRequest {
   readonly signal?: AbortSignal;
   /** How long an answer may take; default: 30 s. Infinity: as long as it wants. */
   readonly answerMs?: number;
+  /** Called when a connection broke before the answer: it may have been done once by then. */
+  readonly whenAskedAgain?: () => void;
 }
 
 /** 10,000 holds with long paths are some 20 MiB. */
@@ -50,6 +52,7 @@ export async function askPersistently(asked: ApiRequest): Promise<unknown> {
     } catch (error) {
       if (!(error instanceof Broken)) throw error;
       if (monotonicMs() > end) throw unanswered(asked, 'ends again and again before it answers', error);
+      asked.whenAskedAgain?.();
       await new Promise((resolve) => setTimeout(resolve, pauseMs));
     }
   }

@@ -1,5 +1,13 @@
 /** What the lock daemon's API gives, as far as clients here use it; its OpenAPI document (GET /openapi.json) has all. */
-import type { ErrorCode, Holder, LockRequest, Mode, Owner, OwnerDescription } from '../vocabulary.js';
+import type {
+  AskedMode,
+  ErrorCode,
+  Holder,
+  LockRequest,
+  Mode,
+  Owner,
+  OwnerDescription,
+} from '../vocabulary.js';
 
 /** A hold that the daemon keeps. */
 export interface DaemonHold {
@@ -9,14 +17,18 @@ export interface DaemonHold {
   readonly since: string;
   /** `suspended`: its guest is paused, and nothing is locked. */
   readonly state: 'held' | 'suspended';
+  /** Why it can no longer be guaranteed. */
+  readonly lost?: string;
   readonly drivers: readonly string[];
   /** What is locked, in which mode. */
   readonly requests: readonly LockRequest[];
   /** Names in the guest (`vda`) by identity. */
-  readonly targets?: Readonly<Record<string, string>>;
+  readonly targets: Readonly<Record<string, string>>;
   readonly notes: readonly string[];
   /** Fencing tokens by identity. */
   readonly tokens: Readonly<Record<string, string>>;
+  /** The owner's process has ended, and whoever keeps the hold's witness locked has the hold. */
+  readonly ownerEnded: boolean;
 }
 
 /** A lock that libvirt has taken through the daemon. */
@@ -25,11 +37,14 @@ export interface DaemonLock {
   readonly lockspace: string;
   readonly name: string;
   readonly mode: 'exclusive' | 'shared';
+  /** ISO 8601, UTC. */
+  readonly since: string;
   readonly owners: readonly {
     readonly name: string;
     readonly uuid: string;
     readonly id: number;
     readonly pid: number;
+    readonly startTime: number;
   }[];
 }
 
@@ -56,4 +71,22 @@ export interface DaemonState {
 export interface DaemonRequests {
   readonly requests: readonly LockRequest[];
   readonly owner: OwnerDescription;
+}
+
+/** What a guest is made of. Paths are absolute. */
+export interface DaemonGuest {
+  /** Of domains; where a hold is extended, of single devices as well. */
+  readonly xml?: readonly string[];
+  readonly domain?: readonly { readonly connect?: string; readonly name: string }[];
+  readonly connect?: string;
+  readonly disks?: readonly { readonly path: string; readonly mode?: AskedMode; readonly format?: string }[];
+  readonly leases?: readonly {
+    readonly lockspace: string;
+    readonly key: string;
+    readonly path?: string;
+    /** Bytes. */
+    readonly offset?: number;
+  }[];
+  readonly name?: string;
+  readonly owner?: { readonly uuid: string; readonly name: string; readonly id?: number };
 }

@@ -5,11 +5,15 @@
 import { isHoldfastError } from '../errors.js';
 import type { LockRequest, Owner } from '../vocabulary.js';
 import { askPersistently, openStream, type ApiRequest } from './api-request.js';
-import type { DaemonDriver, DaemonHold, DaemonLock, DaemonRequests, DaemonState } from './daemon-answers.js';
+import type {
+  DaemonDriver,
+  DaemonGuest,
+  DaemonHold,
+  DaemonLock,
+  DaemonRequests,
+  DaemonState,
+} from './daemon-answers.js';
 import { serverEvents, type ServerEvent } from './server-events.js';
-
-/** What is to be locked for whom: requests, or what a guest is made of as the library takes it, paths absolute. */
-export type DaemonInput = object;
 
 export interface DaemonLockOptions {
   /** Milliseconds; true: for ever. The daemon waits. */
@@ -62,27 +66,36 @@ export class DaemonClient {
    * Locks requests for a process, and for whoever keeps the witness locked after it. Asked again with the same witness
    * the daemon gives the hold that it has given.
    */
-  async lock(owner: Owner, requests: readonly LockRequest[], witness: string): Promise<DaemonHold> {
-    return (await this.#ask('POST', '/v1/holds', { owner, requests, witness })) as DaemonHold;
+  async lock(
+    owner: Owner,
+    requests: readonly LockRequest[],
+    witness: string,
+    options: DaemonLockOptions = {},
+  ): Promise<DaemonHold> {
+    return (await this.#ask('POST', '/v1/holds', { owner, requests, witness }, options)) as DaemonHold;
   }
 
   /** Adds to a hold, all or nothing; what it has already in that mode is no error. */
-  async extend(id: string, input: DaemonInput, options: DaemonLockOptions = {}): Promise<DaemonHold> {
-    return (await this.#change(id, 'extend', input, options)) as DaemonHold;
+  extend(
+    id: string,
+    input: DaemonGuest | DaemonRequests,
+    options: DaemonLockOptions = {},
+  ): Promise<DaemonHold> {
+    return this.#change(id, 'extend', input, options);
   }
 
   /** Gives back some of it, by path as written, name in the guest, or identity. */
-  async shrink(id: string, names: readonly string[]): Promise<DaemonHold> {
-    return (await this.#change(id, 'shrink', { names })) as DaemonHold;
+  shrink(id: string, names: readonly string[]): Promise<DaemonHold> {
+    return this.#change(id, 'shrink', { names });
   }
 
-  async suspend(id: string): Promise<DaemonHold> {
-    return (await this.#change(id, 'suspend')) as DaemonHold;
+  suspend(id: string): Promise<DaemonHold> {
+    return this.#change(id, 'suspend');
   }
 
   /** Throws `LOST` if somebody else had a part of it meanwhile. */
-  async resume(id: string): Promise<DaemonHold> {
-    return (await this.#change(id, 'resume')) as DaemonHold;
+  resume(id: string): Promise<DaemonHold> {
+    return this.#change(id, 'resume');
   }
 
   /** Ends a hold; one that has ended already is no error. */
@@ -99,13 +112,21 @@ export class DaemonClient {
     return serverEvents(await openStream({ socket: this.socket, method: 'GET', path: '/v1/events', signal }));
   }
 
-  #change(
+  /** What was done already, when the daemon ended before it had said so, is wrong to do again: then it is as it is to be. */
+  async #change(
     id: string,
-    what: string,
-    body: DaemonInput = {},
+    what: 'extend' | 'shrink' | 'suspend' | 'resume',
+    body: object = {},
     options: DaemonLockOptions = {},
-  ): Promise<unknown> {
-    return this.#ask('POST', `/v1/holds/${encodeURIComponent(id)}/${what}`, body, options);
+  ): Promise<DaemonHold> {
+    const path = `/v1/holds/${encodeURIComponent(id)}`;
+    let again = false;
+    try {
+      return (await this.#ask('POST', `${path}/${what}`, body, options, () => (again = true))) as DaemonHold;
+    } catch (error) {
+      if (!again || !isHoldfastError(error, 'USAGE')) throw error;
+      return (await this.#ask('GET', path)) as DaemonHold;
+    }
   }
 
   #ask(
@@ -113,23 +134,21 @@ export class DaemonClient {
     path: string,
     body?: object,
     { wait, allowUnlocked, signal }: DaemonLockOptions = {},
+    whenAskedAgain: () => void = () => undefined,
   ): Promise<unknown> {
     const waitMs = wait === true ? Infinity : wait === false ? 0 : (wait ?? 0);
+    const options = {
+      ...(wait === undefined ? {} : { wait }),
+      ...(allowUnlocked === undefined ? {} : { allowUnlocked }),
+    };
     return askPersistently({
       socket: this.socket,
       method,
       path,
-      ...(body === undefined
-        ? {}
-        : {
-            body: {
-              ...body,
-              ...(wait === undefined ? {} : { wait }),
-              ...(allowUnlocked === undefined ? {} : { allowUnlocked }),
-            },
-          }),
+      ...(body === undefined ? {} : { body: { ...body, ...options } }),
       ...(signal === undefined ? {} : { signal }),
       answerMs: answerMs + waitMs,
+      whenAskedAgain,
     });
   }
 }

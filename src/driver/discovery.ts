@@ -13,6 +13,7 @@ const builtIn: Readonly<Record<string, () => Promise<{ default: DriverFactory }>
   memory: () => import('../drivers/memory/memory.js'),
   fcntl: () => import('../drivers/fcntl/fcntl.js'),
   virtlockd: () => import('../drivers/virtlockd/virtlockd.js'),
+  holdfastd: () => import('../drivers/holdfastd/holdfastd.js'),
 };
 
 export const builtInDrivers: readonly string[] = Object.keys(builtIn);

@@ -6,5 +6,5 @@ export { combineGuests, type InputParts } from './combine-guests.js';
 export { dumpDomain } from './dump-domain.js';
 export { parseDiskArgument, parseLeaseArgument } from './parse-arguments.js';
 export { readDomainXml } from './read-domain.js';
-export { readDomainXmlFile } from './read-xml-file.js';
+export { readDomainXmlFile, readXmlText } from './read-xml-file.js';
 export { resolveVolumes } from './resolve-volumes.js';

@@ -9,21 +9,27 @@ import { causeText, HoldfastError, isHoldfastError } from '../errors.js';
 
 /** A driver as `manager.drivers()` lists it. */
 export type DescribedDriver = ListedDriver & {
-  /** The optional functions of the contract that it has; missing if it is shadowed, broken, or could not be started. */
+  /** The optional functions of the contract that it has; missing if it is shadowed, broken, or was not started. */
   readonly abilities?: readonly OptionalFunction[];
   /** Why it could not be started here (an engine that does not answer). */
   readonly notStarted?: HoldfastError;
 };
 
-/** Starts each driver that would be used, asks, and ends it. One that does not start is listed with the reason. */
+/**
+ * Starts each driver that would be used, asks, and ends it. One that does not start is listed with the reason.
+ * @param names those to start; default: all
+ */
 export async function describeDrivers(
   places: PlaceOptions,
   settings: Readonly<Record<string, DriverSettings>>,
   explain: ExplainFault,
+  names?: readonly string[],
 ): Promise<DescribedDriver[]> {
   const described: DescribedDriver[] = [];
-  for (const driver of await listDrivers(places))
-    described.push(await describe(driver, settings[driver.name] ?? {}, explain));
+  for (const driver of await listDrivers(places)) {
+    const starts = names === undefined || names.includes(driver.name);
+    described.push(starts ? await describe(driver, settings[driver.name] ?? {}, explain) : driver);
+  }
   return described;
 }
 

@@ -123,8 +123,10 @@ export class Manager {
 
   /** By driver: the configuration's, then the caller's. */
   async #settings(): Promise<Readonly<Record<string, DriverSettings>>> {
-    const { driverSettings, qemuLock: configured } = await this.configuration();
+    const { driverSettings, qemuLock: configured, daemon } = await this.configuration();
     const merged: Record<string, DriverSettings> = { ...driverSettings };
+    if (daemon?.apiSocket !== undefined)
+      merged['holdfastd'] = { socket: daemon.apiSocket, ...merged['holdfastd'] };
     const qemuLock = this.#options.qemuLock ?? configured;
     if (qemuLock !== undefined) merged['fcntl'] = { ...merged['fcntl'], qemu_lock: qemuLock };
     for (const [name, own] of Object.entries(this.#options.settings ?? {}))
@@ -218,7 +220,8 @@ export class Manager {
       since: isoTime(),
       plan,
       held,
-      notes: [...plan.notes, ...notes],
+      // A driver that plans as well (holdfastd) may have noticed the same.
+      notes: [...new Set([...plan.notes, ...notes])],
     };
     try {
       if (this.#closing.signal.aborted) throw aborted(this.#closing.signal);
@@ -340,11 +343,14 @@ export class Manager {
     return (name) => drivers.of(name, own);
   }
 
-  /** Every driver that was found, in the order in which they win, and what each can do. */
-  async drivers(): Promise<DescribedDriver[]> {
+  /**
+   * Every driver that was found, in the order in which they win, and what each can do. `names`: only these are started to
+   * see what they can.
+   */
+  async drivers(names?: readonly string[]): Promise<DescribedDriver[]> {
     await this.#checkTables([]);
     const { describeDrivers } = await import('./driver-abilities.js');
-    return describeDrivers(this.#places(), await this.#settings(), this.#explain);
+    return describeDrivers(this.#places(), await this.#settings(), this.#explain, names);
   }
 
   #requireOpen(): void {

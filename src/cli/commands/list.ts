@@ -1,6 +1,8 @@
-import type { ListedHold } from '../../index.js';
+import { isHoldfastError } from '../../errors.js';
+import { listWithDaemon, type ListedAnywhere, type ListedHold } from '../../index.js';
+import { daemonFrom } from '../daemon-hold.js';
 import { managerFrom } from '../manager-from-options.js';
-import type { Parsed } from '../parse-arguments.js';
+import type { OptionValues, Parsed } from '../parse-arguments.js';
 import { renderTable } from '../render-table.js';
 import { renderSince } from '../render-time.js';
 import { styleFor, type Style } from '../style.js';
@@ -10,7 +12,7 @@ import { writeOut } from '../write.js';
 export async function list({ options }: Parsed): Promise<number> {
   const manager = managerFrom(options);
   try {
-    const holds = await manager.holds();
+    const holds = await withDaemon(await manager.holds(), options);
     writeOut(options.has('json') ? `${JSON.stringify(holds, null, 2)}\n` : renderHolds(holds, styleFor(1)));
     return 0;
   } finally {
@@ -18,15 +20,39 @@ export async function list({ options }: Parsed): Promise<number> {
   }
 }
 
+/** Where no daemon runs, or this user may not ask it, there is only his own; unless he has named it. */
+async function withDaemon(
+  own: readonly ListedHold[],
+  options: OptionValues,
+): Promise<readonly ListedAnywhere[]> {
+  try {
+    return await listWithDaemon(own, await daemonFrom(options));
+  } catch (error) {
+    const absent = isHoldfastError(error, 'DRIVER_FAILED') || isHoldfastError(error, 'NOT_PERMITTED');
+    if (absent && !options.has('socket')) return own;
+    throw error;
+  }
+}
+
 /** A line for each resource; what is the same for all of a hold stands in its first line. */
-export function renderHolds(holds: readonly ListedHold[], style: Style, now: Date = new Date()): string {
+export function renderHolds(holds: readonly ListedAnywhere[], style: Style, now: Date = new Date()): string {
   if (holds.length === 0) return 'You hold nothing.\n';
-  const rows = holds.flatMap(({ owner, processes, since, drivers, resources }) => {
+  const rows = holds.flatMap((hold) => {
+    const { owner, processes, since, resources, state, lost } = hold;
     const name = owner.kind === 'domain' ? `guest "${owner.name}"` : owner.name;
     const pids = processes.map(({ pid, program }) => `${pid} (${program})`).join(', ');
-    const head = [name, pids === '' ? '-' : pids, renderSince(since, now), drivers.join(', ')];
+    const head = [name, pids === '' ? '-' : pids, renderSince(since, now), throughWhat(hold)];
+    const standing = lost === undefined ? (state === 'suspended' ? ' (suspended)' : '') : ' (LOST)';
     const lines = resources.length === 0 ? [{ label: '-', mode: '-' }] : resources;
-    return lines.map(({ label, mode }, index) => [...(index === 0 ? head : ['', '', '', '']), mode, label]);
+    return lines.map(({ label, mode }, index) => [
+      ...(index === 0 ? head : ['', '', '', '']),
+      mode,
+      label + standing,
+    ]);
   });
   return renderTable(['HELD BY', 'PID', 'SINCE', 'DRIVER', 'MODE', 'RESOURCE'], rows, style);
+}
+
+function throughWhat({ drivers, daemon }: ListedAnywhere): string {
+  return daemon === undefined ? drivers.join(', ') : `holdfastd (${drivers.join(', ')})`;
 }
