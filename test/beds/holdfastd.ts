@@ -3,6 +3,6 @@ import { fileURLToPath } from 'node:url';
 
 /** The built daemon; `HOLDFASTD` names another one to test, with its arguments. */
 export const holdfastdCommand: readonly string[] = process.env['HOLDFASTD']?.split(' ') ?? [
-  fileURLToPath(new URL('../../dist/command/holdfast', import.meta.url)),
-  'serve',
+  process.execPath,
+  fileURLToPath(new URL('../../dist/daemon/holdfastd.js', import.meta.url)),
 ];

@@ -38,7 +38,7 @@ interface ChaosGuest {
 /** What may be done with a guest in this state; each equally often. */
 const operations = {
   'shut off': ['start', 'start', 'start paused'],
-  running: ['suspend', 'reset', 'destroy', 'managedsave', 'attach', 'detach', 'crash', 'suspend and resume'],
+  running: ['suspend', 'suspend and resume', 'attach or detach', 'reset', 'destroy', 'managedsave', 'crash'],
   paused: ['resume', 'resume', 'resume', 'destroy', 'reset'],
 } as const;
 
@@ -72,15 +72,15 @@ describe('chaos', { skip: needed }, () => {
   };
 
   /** Whether virsh reported success. */
-  async function operate({ name, secondXml }: ChaosGuest, operation: string): Promise<boolean> {
+  async function operate({ name, second, secondXml }: ChaosGuest, operation: string): Promise<boolean> {
     const call = async (...args: string[]): Promise<boolean> => (await host.tryVirsh(...args)).ok;
     switch (operation) {
       case 'start paused':
         return call('start', name, '--paused');
-      case 'attach':
-        return call('attach-device', name, secondXml, '--live');
-      case 'detach':
-        return call('detach-device', name, secondXml, '--live');
+      case 'attach or detach': {
+        const attached = (await host.virsh('domblklist', name)).includes(second);
+        return call(attached ? 'detach-device' : 'attach-device', name, secondXml, '--live');
+      }
       case 'suspend and resume':
         return (await call('suspend', name)) && (await call('resume', name));
       case 'crash':
@@ -89,6 +89,17 @@ describe('chaos', { skip: needed }, () => {
         return true;
       default:
         return call(operation, name);
+    }
+  }
+
+  /** Lets the daemon run for a millisecond now and then, so that it is likely to end in the middle of something. */
+  async function stutter(daemon: number): Promise<void> {
+    const times = Math.floor(Math.random() * 30);
+    for (let time = 0; time < times; time++) {
+      process.kill(daemon, 'SIGSTOP');
+      await setTimeout(10);
+      process.kill(daemon, 'SIGCONT');
+      await setTimeout(1);
     }
   }
 
@@ -130,6 +141,7 @@ describe('chaos', { skip: needed }, () => {
         const worker = host.lockWorkerPid;
         if (worker === undefined) continue;
         const replace = Math.random() < 0.25;
+        if (!replace) await stutter(worker);
         process.kill(replace ? host.lockPid : worker, replace ? 'SIGHUP' : 'SIGKILL');
         await host.untilNextWorker(worker);
         counts[replace ? 'replaced' : 'kills']++;
