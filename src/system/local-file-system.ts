@@ -17,10 +17,15 @@ const localMagics: ReadonlySet<number> = new Set([
   0x794c7630, // overlay
 ]);
 
+/** By the type that statfs(2) gives. False: not known to be local. */
+export function isLocalType(magic: number): boolean {
+  return localMagics.has(magic);
+}
+
 /** False: not known to be; the mount table decides. */
 export function isLocalFileSystem(path: string): boolean {
   try {
-    return localMagics.has(statfsSync(path).type);
+    return isLocalType(statfsSync(path).type);
   } catch {
     return false;
   }

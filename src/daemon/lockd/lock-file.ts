@@ -6,6 +6,7 @@
  */
 import { closeDescriptor } from '../../system/descriptors.js';
 import { errno, libcFunction, systemError } from '../../system/libc.js';
+import { isLocalType } from '../../system/local-file-system.js';
 import { testLock, tryLock, unlockAll } from '../../system/ofd-lock.js';
 
 export interface LockFileRequest {
@@ -38,6 +39,7 @@ const O_CLOEXEC = 0o2000000;
 const AT_FDCWD = -100;
 const AT_EMPTY_PATH = 0x1000;
 const STATX_TYPE_MODE_NLINK = 0x1 | 0x2 | 0x4;
+const STATX_INO = 0x100;
 const S_IFMT = 0o170000;
 const S_IFREG = 0o100000;
 const S_IFBLK = 0o060000;
@@ -58,16 +60,18 @@ const statx = libcFunction<[folder: number, path: string, flags: number, mask: n
   'int statx(int folder, const char *path, int flags, uint mask, void *result)',
 );
 const unlink = libcFunction<[path: string]>('int unlink(const char *path)');
-/** `struct statx` (statx(2)): links at 16, mode at 28. */
+const fstatfs = libcFunction<[fd: number, result: Buffer]>('int fstatfs(int fd, void *result)');
+/** `struct statx` (statx(2)): links at 16, mode at 28, inode at 32. */
 const statxResult = Buffer.alloc(256);
+/** `struct statfs` (statfs(2)): the type at 0. */
+const statfsResult = Buffer.alloc(256);
 
 /** Opens and locks. Gives the descriptor. */
 export function takeLockFile(request: LockFileRequest): number | LockFileFailure {
-  const { shared } = request;
   for (let round = 0; round < roundsMax; round++) {
     const fd = openLockFile(request);
     if (typeof fd !== 'number') return fd;
-    const failure = lockOpened(fd, shared, request.inLockspace);
+    const failure = lockOpened(fd, request);
     if (failure === undefined) return fd;
     closeDescriptor(fd);
     // Removed by a holder that was just ending: what is locked then is nobody's lock.
@@ -95,6 +99,27 @@ export function removeLockFile(path: string): LockFileFailure | undefined {
   return undefined;
 }
 
+/**
+ * Whether another host has removed the file, which it may only while it has the lock, between our open and our lock. On a
+ * network file system neither the number of links nor what stat(2) says of the path tells that for a while (GlusterFS
+ * 10: a second): only to open the path again does. Throws what the system says.
+ */
+export function isStillAt(fd: number, path: string): boolean {
+  if (fstatfs(fd, statfsResult) === 0 && isLocalType(Number(statfsResult.readBigInt64LE(0)))) return true;
+  const again = openLockFile({ path, autocreate: false, inLockspace: true });
+  if (typeof again !== 'number') return false;
+  try {
+    return inodeOf(again) === inodeOf(fd);
+  } finally {
+    closeDescriptor(again);
+  }
+}
+
+function inodeOf(fd: number): bigint {
+  if (statx(fd, '', AT_EMPTY_PATH, STATX_INO, statxResult) === -1) throw systemError('statx');
+  return statxResult.readBigUInt64LE(32);
+}
+
 function openLockFile({
   path,
   autocreate,
@@ -108,11 +133,13 @@ function openLockFile({
 
 function lockOpened(
   fd: number,
-  shared: boolean,
-  inLockspace: boolean,
+  { path, shared, inLockspace }: LockFileRequest,
 ): LockFileFailure | 'removed' | undefined {
   try {
-    return lockBytes(fd, shared) ? refusalOf(fd, inLockspace) : { failed: 'held' };
+    if (!lockBytes(fd, shared)) return { failed: 'held' };
+    const refusal = refusalOf(fd, inLockspace);
+    if (refusal !== undefined || !inLockspace) return refusal;
+    return isStillAt(fd, path) ? undefined : 'removed';
   } catch (error) {
     return { failed: 'system', errno: Math.abs((error as NodeJS.ErrnoException).errno ?? EIO) };
   }

@@ -1,0 +1,51 @@
+import assert from 'node:assert/strict';
+import { closeSync, openSync, unlinkSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { after, before, describe, test } from 'node:test';
+import { isStillAt, takeLockFile } from '../../../src/daemon/lockd/lock-file.js';
+import { tryLock, unlockAll } from '../../../src/system/ofd-lock.js';
+import { commandFolder } from '../../beds/command.js';
+import { firstChild, startGlusterFs, type GlusterFs } from '../../beds/glusterfs.js';
+import { until } from '../../beds/until.js';
+import { lacks } from '../../needs.js';
+
+const folder = commandFolder();
+
+test('a file that was removed is not what a lock of its name is', () => {
+  const path = join(folder, 'local');
+  const first = takeLockFile({ path, shared: false, autocreate: true, inLockspace: true });
+  assert.equal(typeof first, 'number');
+  unlinkSync(path);
+  const second = takeLockFile({ path, shared: false, autocreate: true, inLockspace: true });
+  assert.equal(typeof second, 'number');
+  for (const fd of [first, second]) if (typeof fd === 'number') closeSync(fd);
+});
+
+describe('a lockspace on GlusterFS', { skip: lacks('root', 'unshare', 'glusterfs') }, () => {
+  let gluster: GlusterFs;
+  before(async () => {
+    gluster = await startGlusterFs(folder);
+  });
+  after(() => gluster?.stop());
+
+  test('a file that another host removes between open and lock is seen to be removed', async () => {
+    // A program in there leads to its mounts.
+    const inside = gluster.start('sleep', ['1000']);
+    await until(() => firstChild(inside.pid) > 0, 'a program beside GlusterFS');
+    const [one = '', two = ''] = gluster.mounts.map((mount) =>
+      join(`/proc/${firstChild(inside.pid)}/root`, mount, 'file'),
+    );
+    writeFileSync(one, '', { mode: 0o600 });
+    const theirs = openSync(one, 'r+');
+    assert.equal(tryLock(theirs, 'write', 0), true);
+    const ours = openSync(two, 'r+');
+    assert.equal(tryLock(ours, 'write', 0), false);
+    assert.equal(isStillAt(ours, two), true);
+    unlinkSync(one);
+    unlockAll(theirs);
+    // Nothing else tells: the lock is granted on a file that nobody will ever look at.
+    assert.equal(tryLock(ours, 'write', 0), true);
+    assert.equal(isStillAt(ours, two), false);
+    for (const fd of [theirs, ours]) closeSync(fd);
+  });
+});
