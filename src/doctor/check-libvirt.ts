@@ -1,11 +1,12 @@
 /** libvirt's lock manager and its settings, and what they mean together with Holdfast; virtlockd. */
-import { realpathSync, statSync } from 'node:fs';
+import { existsSync, realpathSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { listeningSockets } from '../system/kernel-settings.js';
 import { inodeOf } from '../system/inode.js';
 import { mountOf } from '../system/mounts.js';
 import { fileSystemOf } from '../plan/file-systems.js';
 import type { ProcessInfo } from '../system/process.js';
+import { holdfastdOf } from './check-holdfastd.js';
 import { finding, type Finding } from './finding.js';
 import type { Disk, Host } from './host.js';
 import type { LibvirtConfiguration } from './libvirt-configuration.js';
@@ -100,6 +101,11 @@ function isLocal(directory: string, host: Host): boolean {
   }
 }
 
+/** Where its journal is, it was the one that ran since the host was booted. */
+const startHoldfastd =
+  'Start holdfastd, which takes the locks of guests that run again: systemctl start holdfastd.service. ' +
+  'Or virtlockd, if that is the one to run: systemctl enable --now virtlockd.socket.';
+
 /** A socket that systemd listens on is as good as a process: it starts one. */
 function checkVirtlockd({ lockManager, directory }: LibvirtConfiguration, host: Host): Finding[] {
   if (lockManager !== 'lockd') return [];
@@ -113,12 +119,17 @@ function checkVirtlockd({ lockManager, directory }: LibvirtConfiguration, host: 
   ];
   const subject = join(directory, 'qemu.conf');
   if (evidence.length > 0) {
-    return [finding('virtlockd-running', { subject, what: 'virtlockd answers', evidence })];
+    const what =
+      daemon === undefined && holdfastdOf(host) !== undefined
+        ? "holdfastd answers in virtlockd's place"
+        : 'virtlockd answers';
+    return [finding('virtlockd-running', { subject, what, evidence })];
   }
   return [
     finding('virtlockd-not-running', {
       subject,
       what: 'lock_manager is lockd, and virtlockd does not run',
+      ...(existsSync(join(host.runtimeDirectory, 'lockd.journal')) ? { remedy: startHoldfastd } : {}),
       evidence: ['nobody listens on /run/libvirt/virtlockd-sock', 'root has no process virtlockd'],
     }),
   ];

@@ -1,6 +1,7 @@
 /** Every kind of finding. docs/doctor.md is compared with it, both ways. */
 import type { FindingEntry, FindingLevel } from './finding-entry.js';
 import { disks } from './findings/disks.js';
+import { holdfastd } from './findings/holdfastd.js';
 import { host } from './findings/host.js';
 import { libvirt } from './findings/libvirt.js';
 import { software } from './findings/software.js';
@@ -11,7 +12,7 @@ export type { FindingLevel } from './finding-entry.js';
 /** In the order in which they are shown. */
 export const findingLevels: readonly FindingLevel[] = ['problem', 'warning', 'note', 'fine'];
 
-const all = { ...software, ...locks, ...fileSystems, ...disks, ...libvirt, ...host };
+const all = { ...software, ...locks, ...fileSystems, ...disks, ...libvirt, ...holdfastd, ...host };
 
 export type FindingId = keyof typeof all;
 

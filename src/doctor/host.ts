@@ -29,7 +29,7 @@ export interface Disk {
 export type Check = (host: Host, disks: readonly Disk[]) => readonly Finding[] | Promise<readonly Finding[]>;
 
 /** What stands somewhere in the command lines of these programs. */
-const programs: readonly string[] = ['qemu', 'kvm', 'virtlockd', 'libvirtd', 'virtqemud'];
+const programs: readonly string[] = ['qemu', 'kvm', 'virtlockd', 'holdfast', 'libvirtd', 'virtqemud'];
 
 /** Reads each thing at most once, when it is first asked for. */
 export class Host {
@@ -73,7 +73,7 @@ export class Host {
     return seen.storage === 'block' ? undefined : mountOf(this.mounts, seen.realPath, seen.inode.dev);
   }
 
-  /** The processes of QEMU and libvirt. Of all others, and there may be thousands, no more than the arguments is read. */
+  /** The processes of QEMU, libvirt and Holdfast. Of all others, and there may be thousands, no more than the arguments is read. */
   get processes(): readonly ProcessInfo[] {
     const { proc } = this.roots;
     return (this.#processes ??= processesNaming(programs, proc)

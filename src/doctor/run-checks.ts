@@ -8,6 +8,7 @@ import { readSurroundings, type Surroundings } from '../plan/surroundings.js';
 import { checkConfiguration } from './check-configuration.js';
 import { checkFileSystems } from './check-file-system.js';
 import { checkGuests } from './check-guests.js';
+import { checkHoldfastd } from './check-holdfastd.js';
 import { checkLibvirt } from './check-libvirt.js';
 import { checkLockSupport } from './check-lock-support.js';
 import { checkRecords } from './check-records.js';
@@ -33,6 +34,7 @@ export async function runChecks(
     ['configuration', () => checkConfiguration(file)],
     ['visibility', checkVisibility],
     ['libvirt', checkLibvirt],
+    ['holdfastd', checkHoldfastd],
     ['same disk', (_, all) => checkSameDisk(all, surroundings)],
     ['file systems', checkFileSystems],
   ];

@@ -60,7 +60,7 @@ export const libvirt = {
   },
   'virtlockd-running': {
     level: 'fine',
-    what: 'virtlockd answers, or will be started when it is asked.',
+    what: 'virtlockd answers, or will be started when it is asked; or holdfastd does in its place.',
     why: 'With lock_manager = "lockd" no guest of libvirt can start without it.',
     remedy: '',
   },
