@@ -5,9 +5,10 @@
 import { join } from 'node:path';
 import { HoldfastError } from '../errors.js';
 import { privateDirectory, runtimeDirectory } from '../system/runtime-directory.js';
+import type { DaemonEvent, EventLog } from './api/event-log.js';
 import { explainLock } from './explain-lock.js';
-import { LockdThread } from './lockd/lockd-thread.js';
 import type { LockdEvent } from './lockd/lockd-event.js';
+import { LockdThread, type LockdStart } from './lockd/lockd-thread.js';
 import { openLog, type DaemonLog } from './log.js';
 import { ServiceManager } from './notify-service-manager.js';
 import type { DaemonOptions } from './options.js';
@@ -16,16 +17,18 @@ import type { DaemonOptions } from './options.js';
 export async function runDaemon(
   options: DaemonOptions,
   sockets: Readonly<Record<string, number>>,
+  lookers: number | undefined,
 ): Promise<number> {
   const log = openLog(options.logLevel);
   const serviceManager = new ServiceManager();
   const restarts = Number(process.env['HOLDFAST_RESTARTS'] ?? 0);
   const ended = endOfService(log);
+  const directory = privateDirectory(runtimeDirectory());
   const lockd = new LockdThread({
     program: new URL('./lockd-worker.js', import.meta.url),
     listening: socketOf(sockets, 'lockd'),
     channel: socketOf(sockets, 'channel:lockd'),
-    journalPath: join(privateDirectory(runtimeDirectory()), 'lockd.journal'),
+    journalPath: join(directory, 'lockd.journal'),
     explain: (path) => explainLock(path, options),
   });
   lockd.on('error', (error) => {
@@ -34,13 +37,26 @@ export async function runDaemon(
   });
   lockd.on('event', (event) => logLockdEvent(log, event));
   if (log.isLevelEnabled('debug')) lockd.reportEverything(true);
-  const { adopted, takenAgain, lost } = await lockd.started;
-  log.info({ adopted, takenAgain, socket: options.lockdSocket, restarts }, 'serving libvirt');
-  for (const record of lost) log.error({ record }, 'somebody else has what was held before');
-  serviceManager.ready(`serving, ${adopted + takenAgain} locks`);
+  const start = await lockd.started;
+  logStart(log, start, options, restarts);
+
+  const { openApi } = await import('./api/open-api.js');
+  const api = await openApi({
+    options,
+    directory,
+    lookers,
+    lockd,
+    restarts,
+    listening: socketOf(sockets, 'api'),
+    channel: socketOf(sockets, 'channel:api'),
+    listen: (events) => logEvents(log, events),
+  });
+  log.info({ holds: api.holds(), socket: options.apiSocket }, 'serving the API');
+  serviceManager.ready(`${start.adopted + start.takenAgain} locks of libvirt, ${api.holds()} holds`);
+
   const signal = await ended;
-  await lockd.stop();
-  log.info({ signal }, 'stopped');
+  await Promise.all([api.close(), lockd.stop()]);
+  log.info({ signal, holds: api.holds(), locks: lockd.counts().locks }, 'stopped');
   return 0;
 }
 
@@ -58,7 +74,19 @@ function endOfService(log: DaemonLog): Promise<string> {
   return new Promise((resolve) => process.on('SIGTERM', resolve));
 }
 
-const levels: Readonly<Record<LockdEvent['what'], 'debug' | 'info' | 'warn' | 'error'>> = {
+function logStart(
+  log: DaemonLog,
+  { adopted, takenAgain, lost }: LockdStart,
+  { lockdSocket }: DaemonOptions,
+  restarts: number,
+): void {
+  log.info({ adopted, takenAgain, socket: lockdSocket, restarts }, 'serving libvirt');
+  for (const record of lost) log.error({ record }, 'somebody else has what was held before');
+}
+
+type Level = 'debug' | 'info' | 'warn' | 'error';
+
+const lockdLevels: Readonly<Record<LockdEvent['what'], Level>> = {
   acquired: 'debug',
   released: 'debug',
   refused: 'info',
@@ -72,5 +100,15 @@ const levels: Readonly<Record<LockdEvent['what'], 'debug' | 'info' | 'warn' | 'e
 };
 
 function logLockdEvent(log: DaemonLog, { what, facts }: LockdEvent): void {
-  log[levels[what]](facts, what);
+  log[lockdLevels[what]](facts, what);
+}
+
+const levels: Readonly<Partial<Record<DaemonEvent['event'], Level>>> = { lost: 'error', waiting: 'debug' };
+
+/** What happens in the API; libvirt's part is logged as it comes. */
+function logEvents(log: DaemonLog, events: EventLog): void {
+  events.listen(({ id: _id, time: _time, event, ...facts }) => {
+    if (event === 'lockd') return;
+    log[levels[event] ?? 'info'](facts, event);
+  });
 }

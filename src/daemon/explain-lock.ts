@@ -23,7 +23,7 @@ export async function explainLock(
       {
         signal,
         ...(config === undefined ? {} : { configuration: config }),
-        ...(drivers === undefined ? {} : { driver: drivers }),
+        driver: drivers,
       },
     );
     const inTheWay = uses

@@ -30,7 +30,7 @@ async function main(argv: readonly string[]): Promise<number> {
   if (command.wish === 'check') return say(`${JSON.stringify(options, null, 2)}\n`);
   if (given === undefined) return keep(options, gid, argv);
   const { runDaemon } = await import('./daemon.js');
-  return runDaemon(options, JSON.parse(given) as Record<string, number>);
+  return runDaemon(options, JSON.parse(given) as Record<string, number>, gid);
 }
 
 async function keep(

@@ -11,8 +11,8 @@ import { daemonOptions } from './option-table.js';
 export interface DaemonOptions {
   /** A configuration file instead of the usual ones. */
   readonly config?: string;
-  /** Of holds through the API; undefined: the configuration's, else `fcntl`. */
-  readonly drivers?: readonly string[];
+  /** Of holds through the API. */
+  readonly drivers: readonly string[];
   readonly lockdSocket: string;
   readonly apiSocket: string;
   /**
@@ -90,11 +90,10 @@ export async function readDaemonOptions(
     ?.split(',')
     .map((name) => name.trim());
   if (drivers?.includes('') === true) throw usage('--driver has an empty name', 'Join names by commas.');
-  const chosen = drivers ?? daemon.drivers;
   const group = text(values['group']) ?? daemon.group;
   return {
     ...(config === undefined ? {} : { config }),
-    ...(chosen === undefined ? {} : { drivers: chosen }),
+    drivers: ownDrivers(drivers ?? daemon.drivers, configuration.drivers),
     lockdSocket,
     apiSocket,
     ...(lockdSocket === usual.socket ? { pidFile: usual.pidFile } : {}),
@@ -102,6 +101,25 @@ export async function readDaemonOptions(
     takeOver: values['take-over'] === true,
     logLevel: (text(values['log-level']) as LogLevel | undefined) ?? daemon.logLevel ?? 'info',
   };
+}
+
+/** Drivers that ask a lock daemon: this one would wait for itself. */
+const askingDrivers: readonly string[] = ['holdfastd', 'virtlockd'];
+
+/** Throws `CONFIG` for one that was chosen for the daemon; what everybody else uses may well be the daemon. */
+function ownDrivers(chosen: readonly string[] | undefined, usual: readonly string[] = []): readonly string[] {
+  const asking = chosen?.find((name) => askingDrivers.includes(name));
+  if (asking !== undefined) {
+    throw new HoldfastError(
+      'CONFIG',
+      `the daemon cannot lock with the driver ${asking}, which asks a lock daemon`,
+      {
+        remedy: 'Name another one, such as fcntl.',
+      },
+    );
+  }
+  const others = usual.filter((name) => !askingDrivers.includes(name));
+  return chosen ?? (others.length > 0 ? others : ['fcntl']);
 }
 
 /** Where virtlockd listens, and its pid file (libvirt's virtlockd(8), "FILES"). */

@@ -9,6 +9,9 @@ export interface PeerCredentials {
 
 const SOL_SOCKET = 1;
 const SO_PEERCRED = 17;
+const SO_PEERGROUPS = 59;
+/** The kernel's limit of a process (NGROUPS_MAX). */
+const groupsMax = 65_536;
 
 const getsockopt = libcFunction<[fd: number, level: number, name: number, value: Buffer, length: Buffer]>(
   'int getsockopt(int fd, int level, int name, void *value, void *length)',
@@ -25,4 +28,15 @@ export function peerCredentials(fd: number): PeerCredentials {
     uid: credentials.readUInt32LE(4),
     gid: credentials.readUInt32LE(8),
   };
+}
+
+/** Its groups, as of its connect: that of its credentials, and the supplementary ones (Linux 4.13). */
+export function peerGroups(fd: number): readonly number[] {
+  const groups = Buffer.alloc(groupsMax * 4);
+  const bytes = Buffer.alloc(4);
+  bytes.writeUInt32LE(groups.length);
+  if (getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, groups, bytes) === -1) throw systemError('getsockopt');
+  const count = bytes.readUInt32LE(0) / 4;
+  const supplementary = Array.from({ length: count }, (_, index) => groups.readUInt32LE(index * 4));
+  return [...new Set([peerCredentials(fd).gid, ...supplementary])];
 }
