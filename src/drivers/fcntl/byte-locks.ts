@@ -80,8 +80,26 @@ export function qemuHasIt(fd: number): boolean {
 export function testMode(fd: number, mode: Mode, qemu: QemuLock): ByteConflict | undefined {
   const guard = testLock(fd, mode === 'exclusive' ? 'write' : 'read', guardByte);
   if (guard !== undefined) return { byte: guardByte, side: 'guard', conflict: guard };
-  const own = mode === 'exclusive' ? undefined : testModeBytes(fd, mode);
-  return own ?? (qemu === 'off' ? undefined : testQemu(fd, mode));
+  const own =
+    mode === 'exclusive'
+      ? undefined
+      : (testReadLocks(fd, [modeByte[mode]], 'mode') ?? testModeBytes(fd, mode));
+  if (own !== undefined || qemu === 'off') return own;
+  const held = qemu === 'hold' ? testReadLocks(fd, qemuHolds(mode), 'qemu') : undefined;
+  return held ?? testQemu(fd, mode);
+}
+
+/** What `takeReadLocks` would be refused for. */
+function testReadLocks(
+  fd: number,
+  bytes: readonly number[],
+  side: ByteConflict['side'],
+): ByteConflict | undefined {
+  for (const byte of bytes) {
+    const conflict = testLock(fd, 'read', byte);
+    if (conflict !== undefined) return { byte, side, conflict };
+  }
+  return undefined;
 }
 
 /** The modes that are held on an open file, as far as bytes 0 and 2 to 4 tell; virtlockd's shared one is `shared`. */
