@@ -18,6 +18,7 @@ import { shownFiles } from './console-block.js';
 import { guestfishCommand, guestfishEnvironment, startGuestfish } from './guestfish.js';
 import { startLibvirtHost } from './libvirt-host.js';
 import { domainXml, end, qcow2Disk, startQemu, type QemuDrive } from './qemu.js';
+import { SystemdHost } from './systemd-host.js';
 import { until } from './until.js';
 
 export interface Place {
@@ -127,6 +128,48 @@ const libvirtGuest: Situation = {
   },
 };
 
+/** Programs of the host of a bed, by their names. */
+function programsOf(host: SystemdHost, { folder, env }: Omit<Place, 'end'>): NodeJS.ProcessEnv {
+  const bin = join(folder, '.bin-host');
+  mkdirSync(bin);
+  for (const name of ['systemctl', 'virsh', 'holdfast']) {
+    // There, its name has to be the program's again.
+    const script = `#!/bin/sh\nexec ${host.enter.join(' ')} -C "$PWD" PATH=/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin ${name} "$@"\n`;
+    writeFileSync(join(bin, name), script, { mode: 0o755 });
+  }
+  return { ...env, PATH: `${bin}:${env['PATH']}`, LIBVIRT_DEFAULT_URI: 'qemu:///system' };
+}
+
+/** A host with systemd, the units of the package, and a guest of libvirt. */
+const underSystemd = (locks: 'virtlockd' | 'holdfastd'): Situation => ({
+  parts: [...base, 'root', 'unshare', 'systemd', 'libvirtd', 'virtlockd', 'virsh', 'qemu'],
+  async begin(parent, document) {
+    const place = freshFolder(parent, document);
+    const host = await SystemdHost.start(place.folder);
+    try {
+      host.installUnits();
+      await host.run('systemctl', 'daemon-reload');
+      if (locks === 'virtlockd')
+        await host.run('systemctl', 'enable', '--now', 'virtlockd.socket', 'virtlockd-admin.socket');
+      else {
+        await host.run('systemctl', 'mask', 'virtlockd.service', 'virtlockd-admin.socket');
+        await host.run('systemctl', 'enable', '--now', 'holdfastd.service');
+      }
+      const xml = join(place.folder, '.web1.xml');
+      writeFileSync(xml, domainXml('web1', [{ path: join(place.folder, 'web1.qcow2'), format: 'qcow2' }]));
+      for (const words of [
+        ['define', xml],
+        ['start', 'web1'],
+      ])
+        await host.run('virsh', '-c', 'qemu:///system', ...words);
+      return { ...place, env: programsOf(host, place), end: () => host.stop() };
+    } catch (error) {
+      await host.stop();
+      throw error;
+    }
+  },
+});
+
 /** What a block that failed half-way has left. */
 function detach(folder: string): Promise<void> {
   for (const command of [`umount mnt`, `losetup -j web1.img -O NAME -n | xargs -r losetup -d`]) {
@@ -183,6 +226,8 @@ export const situations = {
     },
   },
   'libvirt guest on web1.qcow2': libvirtGuest,
+  'systemd with virtlockd, guest web1': underSystemd('virtlockd'),
+  'systemd with holdfastd, guest web1': underSystemd('holdfastd'),
   'guestfish on web1.qcow2': beside(['guestfish'], (folder) => {
     const [program, ...args] = guestfishCommand(join(folder, 'web1.qcow2'), 'qcow2');
     return startGuestfish(program, args);
