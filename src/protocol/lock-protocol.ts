@@ -92,13 +92,6 @@ export function encodeLockCall(call: LockCall, serial: number): Buffer {
  */
 export function decodeLockCall({ procedure, payload }: Pick<RpcFrame, 'procedure' | 'payload'>): LockCall {
   const reader = new XdrReader(payload);
-  const flags = (): number => reader.unsigned('the flags');
-  const path = (): string => reader.string(lockStringBytesMax, 'the path');
-  const resource = (): ResourceArguments => ({
-    path: path(),
-    name: reader.string(lockStringBytesMax, 'the name'),
-    flags: flags(),
-  });
   switch (procedure) {
     case lockProcedure.register:
       return {
@@ -110,25 +103,45 @@ export function decodeLockCall({ procedure, payload }: Pick<RpcFrame, 'procedure
           id: reader.unsigned("the owner's id"),
           pid: reader.unsigned("the owner's pid"),
         },
-        flags: flags(),
+        flags: readFlags(reader),
       };
     case lockProcedure.restrict:
-      return { call: 'restrict', flags: flags() };
+      return { call: 'restrict', flags: readFlags(reader) };
     case lockProcedure.newLockspace:
-      return { call: 'newLockspace', path: path(), flags: flags() };
+      return { call: 'newLockspace', path: readPath(reader), flags: readFlags(reader) };
     case lockProcedure.createResource:
-      return { call: 'createResource', ...resource() };
+      return readResource('createResource', reader);
     case lockProcedure.deleteResource:
-      return { call: 'deleteResource', ...resource() };
+      return readResource('deleteResource', reader);
     case lockProcedure.acquire:
-      return { call: 'acquire', ...resource() };
+      return readResource('acquire', reader);
     case lockProcedure.release:
-      return { call: 'release', ...resource() };
+      return readResource('release', reader);
     case lockProcedure.createLockspace:
-      return { call: 'createLockspace', path: path() };
+      return { call: 'createLockspace', path: readPath(reader) };
     default:
       throw new ProtocolError('bad value', `the lock program has no procedure ${procedure}`);
   }
+}
+
+function readResource<Call extends 'createResource' | 'deleteResource' | 'acquire' | 'release'>(
+  call: Call,
+  reader: XdrReader,
+): ResourceArguments & { readonly call: Call } {
+  return {
+    call,
+    path: readPath(reader),
+    name: reader.string(lockStringBytesMax, 'the name'),
+    flags: readFlags(reader),
+  };
+}
+
+function readPath(reader: XdrReader): string {
+  return reader.string(lockStringBytesMax, 'the path');
+}
+
+function readFlags(reader: XdrReader): number {
+  return reader.unsigned('the flags');
 }
 
 /** The reply to a call: done, or an error. */

@@ -65,16 +65,16 @@ export function encodeFrame(header: RpcHeader, payload: Uint8Array): Buffer {
   return frame;
 }
 
-/** Only for a whole frame, whose length was checked. */
-function decodeFrame(bytes: Buffer): RpcFrame {
+/** Only for a whole frame, from `start` to `end`, whose length was checked. */
+function decodeFrame(bytes: Buffer, start: number, end: number): RpcFrame {
   return {
-    program: bytes.readUInt32BE(4),
-    version: bytes.readUInt32BE(8),
-    procedure: bytes.readInt32BE(12),
-    type: bytes.readInt32BE(16),
-    serial: bytes.readUInt32BE(20),
-    status: bytes.readInt32BE(24),
-    payload: bytes.subarray(frameBytesMin),
+    program: bytes.readUInt32BE(start + 4),
+    version: bytes.readUInt32BE(start + 8),
+    procedure: bytes.readInt32BE(start + 12),
+    type: bytes.readInt32BE(start + 16),
+    serial: bytes.readUInt32BE(start + 20),
+    status: bytes.readInt32BE(start + 24),
+    payload: bytes.subarray(start + frameBytesMin, end),
   };
 }
 
@@ -102,37 +102,41 @@ export class FrameReader {
   }
 
   /**
-   * The frames that are whole with these bytes. Payloads may share memory with `chunk`.
+   * The frames that are whole with these bytes, `end` of them. Payloads may share memory with `chunk`.
    * @throws ProtocolError `framing lost`, after giving `whole` every frame before the loss; and for ever after
    */
-  push(chunk: Buffer, whole: (frame: RpcFrame) => void): void {
+  push(chunk: Buffer, whole: (frame: RpcFrame) => void, end: number = chunk.length): void {
     if (this.#lost !== undefined) throw this.#lost;
-    let rest = chunk;
-    while (rest.length > 0) {
-      const length = this.#lengthWith(rest);
+    let at = 0;
+    while (at < end) {
+      const length = this.#lengthWith(chunk, at, end);
       // Not even the length is whole: it is kept until it is.
-      if (length === undefined) return this.#keep(rest, lengthBytes);
+      if (length === undefined) return this.#keep(chunk.subarray(at, end), lengthBytes);
       const missing = length - this.#kept;
-      if (rest.length < missing) return this.#keep(rest, length);
+      if (end - at < missing) return this.#keep(chunk.subarray(at, end), length);
       if (this.#kept === 0) {
-        whole(decodeFrame(rest.subarray(0, length)));
+        whole(decodeFrame(chunk, at, at + length));
       } else {
-        this.#keep(rest.subarray(0, missing), length);
-        const frame = this.#partial.subarray(0, length);
+        this.#keep(chunk.subarray(at, at + missing), length);
+        const frame = this.#partial;
         this.#partial = Buffer.alloc(0);
         this.#kept = 0;
-        whole(decodeFrame(frame));
+        whole(decodeFrame(frame, 0, length));
       }
-      rest = rest.subarray(missing);
+      at += missing;
     }
   }
 
-  /** The length of the frame that goes on with `rest`; undefined: not known yet. */
-  #lengthWith(rest: Buffer): number | undefined {
-    if (this.#kept + rest.length < lengthBytes) return undefined;
+  /** The length of the frame that goes on with `chunk` from `at` to `end`; undefined: not known yet. */
+  #lengthWith(chunk: Buffer, at: number, end: number): number | undefined {
+    if (this.#kept + end - at < lengthBytes) return undefined;
     let length = 0;
-    for (let n = 0; n < lengthBytes; n++) {
-      length = length * 256 + ((n < this.#kept ? this.#partial[n] : rest[n - this.#kept]) ?? 0);
+    if (this.#kept === 0) {
+      length = chunk.readUInt32BE(at);
+    } else {
+      for (let n = 0; n < lengthBytes; n++) {
+        length = length * 256 + ((n < this.#kept ? this.#partial[n] : chunk[at + n - this.#kept]) ?? 0);
+      }
     }
     if (length < frameBytesMin || length > this.#frameBytesMax) {
       this.#lost = new ProtocolError(

@@ -81,11 +81,13 @@ export class XdrReader {
 
   /** A string. The wire has no character set; libvirt sends UTF-8, and its own strings end at a zero byte. */
   string(bytesMax: number, what = 'a string'): string {
-    const bytes = this.opaque(bytesMax, what);
-    if (bytes.includes(0)) throw new ProtocolError('bad value', `${what} has a zero byte`);
-    const text = bytes.toString('utf8');
+    const length = this.#length(bytesMax, what);
+    if (length === 0) return '';
+    const start = this.#take(length + padding(length), what);
+    const text = this.#bytes.toString('utf8', start, start + length);
+    if (text.includes('\0')) throw new ProtocolError('bad value', `${what} has a zero byte`);
     // Bytes that are no UTF-8 become U+FFFD, and the text would name another file than the bytes.
-    if (text.includes('\uFFFD') && !Buffer.from(text).equals(bytes)) {
+    if (text.includes('\uFFFD') && !Buffer.from(text).equals(this.#bytes.subarray(start, start + length))) {
       throw new ProtocolError('bad value', `${what} is not UTF-8`);
     }
     return text;

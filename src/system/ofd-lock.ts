@@ -17,6 +17,10 @@ const EAGAIN = 11;
 /** `struct flock` on 64-bit Linux: i16 type, i16 whence, 4 bytes padding, i64 start, i64 len, i32 pid, padding. */
 const flockBytes = 32;
 const flock = Buffer.alloc(flockBytes);
+/** Of what F_OFD_SETLK is given, which the kernel does not change: what stands in it, and everything at once. */
+const wanted = Buffer.alloc(flockBytes);
+let wantedIs = { type: 0, start: 0, length: 0 };
+const unlocked = fillIn(Buffer.alloc(flockBytes), F_UNLCK, 0, 0);
 
 export type LockType = 'read' | 'write';
 
@@ -31,24 +35,33 @@ export interface Conflict {
 }
 
 /** As writeBigInt64LE would: a bigint for each would cost half as much as the system call. */
-function writeOffset(value: number, at: number): void {
-  flock.writeUInt32LE(value % 2 ** 32, at);
-  flock.writeUInt32LE(Math.floor(value / 2 ** 32), at + 4);
+function writeOffset(buffer: Buffer, value: number, at: number): void {
+  buffer.writeUInt32LE(value % 2 ** 32, at);
+  buffer.writeUInt32LE(Math.floor(value / 2 ** 32), at + 4);
 }
 
-function fill(type: number, start: number, length: number): Buffer {
+function fillIn(buffer: Buffer, type: number, start: number, length: number): Buffer {
   // The pid has to be 0 on every OFD call: a buffer that GETLK filled holds -1, and the next call fails with EINVAL.
-  flock.fill(0);
-  flock.writeInt16LE(type, 0);
-  writeOffset(start, 8);
-  writeOffset(length, 16);
-  return flock;
+  buffer.fill(0);
+  buffer.writeInt16LE(type, 0);
+  writeOffset(buffer, start, 8);
+  writeOffset(buffer, length, 16);
+  return buffer;
+}
+
+/** Most locks are the same byte of another file. */
+function fillWanted(type: number, start: number, length: number): Buffer {
+  if (wantedIs.type !== type || wantedIs.start !== start || wantedIs.length !== length) {
+    fillIn(wanted, type, start, length);
+    wantedIs = { type, start, length };
+  }
+  return wanted;
 }
 
 /** Takes, or converts to, a lock. False: someone else's lock is in the way. Throws on any other error. */
 export function tryLock(fd: number, type: LockType, start: number, length = 1): boolean {
-  if (fcntlBuffer(fd, F_OFD_SETLK, fill(type === 'read' ? F_RDLCK : F_WRLCK, start, length)) !== -1)
-    return true;
+  const request = fillWanted(type === 'read' ? F_RDLCK : F_WRLCK, start, length);
+  if (fcntlBuffer(fd, F_OFD_SETLK, request) !== -1) return true;
   const number = errno();
   if (number === EAGAIN || number === EACCES) return false;
   throw systemError('fcntl', number);
@@ -59,12 +72,14 @@ export function tryLock(fd: number, type: LockType, start: number, length = 1): 
  * descriptor does not. Only for a file that no command inherited.
  */
 export function unlockAll(fd: number): void {
-  if (fcntlBuffer(fd, F_OFD_SETLK, fill(F_UNLCK, 0, 0)) === -1) throw systemError('fcntl');
+  if (fcntlBuffer(fd, F_OFD_SETLK, unlocked) === -1) throw systemError('fcntl');
 }
 
 /** What would stand in the way of a lock, taking none. Works on a descriptor opened only for reading. */
 export function testLock(fd: number, type: LockType, start: number, length = 1): Conflict | undefined {
-  if (fcntlBuffer(fd, F_OFD_GETLK, fill(type === 'read' ? F_RDLCK : F_WRLCK, start, length)) === -1) {
+  if (
+    fcntlBuffer(fd, F_OFD_GETLK, fillIn(flock, type === 'read' ? F_RDLCK : F_WRLCK, start, length)) === -1
+  ) {
     throw systemError('fcntl');
   }
   const found = flock.readInt16LE(0);

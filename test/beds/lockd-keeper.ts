@@ -15,7 +15,7 @@ process.umask(umask);
 const keeper = new Keeper({
   daemon: [
     execPath,
-    ...(env['LOCKD_NODE_OPTIONS']?.split(' ') ?? []),
+    ...(env['LOCKD_NODE_OPTIONS'] ?? '').split(' ').filter((option) => option !== ''),
     fileURLToPath(new URL('./lockd-daemon.js', import.meta.url)),
   ],
   sockets: { lockd: listening },

@@ -36,7 +36,7 @@ const soundMs = 1_000;
 /** An ordinary stop that takes longer is ended with SIGKILL. */
 const stopMsMax = 10_000;
 /** How long messages may gather before they are read: to be woken for each would cost the daemon its processor. */
-const gatherMs = 1;
+const gatherMs = 10;
 /** How long nothing may happen before Node's own loop gets a turn; signals interrupt it at once. */
 const turnMs = 1_000;
 

@@ -37,7 +37,7 @@ export class Connection implements Caller {
    */
   read(buffer: Buffer, take: (frame: RpcFrame) => void): 'open' | 'closed' | 'reset' {
     const count = receiveOrReset(this.fd, buffer);
-    if (count > 0) this.#reader.push(buffer.subarray(0, count), take);
+    if (count > 0) this.#reader.push(buffer, take, count);
     return count === resetByPeer ? 'reset' : count === 0 ? 'closed' : 'open';
   }
 

@@ -19,7 +19,7 @@ import { Connection } from './connection.js';
 import type { HeldLocks } from './held-locks.js';
 import { answerKeepalive, keepaliveProgram } from './keepalive.js';
 import { sameOwner, type Lock, type LockdOwner } from './lock-table.js';
-import type { LockdEvent } from './lockd-event.js';
+import type { LockdReports } from './lockd-reports.js';
 import type { OwnerWatch } from './owner-watch.js';
 import type { Procedures } from './procedures.js';
 
@@ -34,7 +34,7 @@ export interface LockdServerOptions {
   /** Peers of other users are turned away. */
   readonly uid: number;
   readonly connectionsMax: number;
-  readonly report: (event: LockdEvent) => void;
+  readonly reports: LockdReports;
   /** Asks, elsewhere, who has a file that somebody outside this daemon has locked; `explained` is called with the answer. */
   readonly explain: (token: number, path: string) => void;
 }
@@ -42,7 +42,10 @@ export interface LockdServerOptions {
 /** What an answer says to whom. */
 interface Answer {
   readonly connection: Connection;
-  readonly bytes: Buffer;
+  /** Undefined: that it is done, which is told by the next two. */
+  readonly bytes: Buffer | undefined;
+  readonly procedure: number;
+  readonly serial: number;
   readonly acquired: Lock | undefined;
   readonly owner: LockdOwner | undefined;
 }
@@ -58,7 +61,7 @@ const readBytes = 64 * 1024;
 const answersMax = 16;
 /** When descriptors are used up, as long as this nobody is accepted: the ready socket would be said again at once. */
 const acceptPauseMs = 100;
-const noPayload = Buffer.alloc(0);
+const nobody: readonly LockdOwner[] = [];
 
 export class LockdServer {
   readonly #options: LockdServerOptions;
@@ -110,13 +113,14 @@ export class LockdServer {
 
   /** What is due by the clock; gives when something will be, in milliseconds of `monotonicMs`. */
   handleTime(): number {
+    if (this.#acceptAtMs === 0 && !this.#options.owners.endsAny) return Infinity;
     const now = monotonicMs();
     if (this.#acceptAtMs !== 0 && now >= this.#acceptAtMs) {
       this.#acceptAtMs = 0;
       this.#options.epoll.change(this.#options.listening, readable);
     }
     const next = this.#options.owners.signalDue(now, (pid, signal) =>
-      this.#options.report({ what: 'owner signalled', facts: { pid, signal } }),
+      this.#options.reports.tell('owner signalled', { pid, signal }),
     );
     return this.#acceptAtMs === 0 ? next : Math.min(next, this.#acceptAtMs);
   }
@@ -131,14 +135,14 @@ export class LockdServer {
   }
 
   #accept(): void {
-    const { listening, uid, epoll, connectionsMax, report } = this.#options;
+    const { listening, uid, epoll, connectionsMax, reports } = this.#options;
     for (;;) {
       let fd: number | undefined;
       try {
         fd = acceptConnection(listening);
       } catch (error) {
         // Whatever it is (EMFILE, ENFILE, ENOMEM), it will not be better at once.
-        report({ what: 'no connections accepted', facts: { why: (error as Error).message } });
+        reports.tell('no connections accepted', { why: (error as Error).message });
         epoll.change(listening, 0);
         this.#acceptAtMs = monotonicMs() + acceptPauseMs;
         return;
@@ -148,10 +152,8 @@ export class LockdServer {
       const connection = new Connection(fd, peer);
       const full = this.#connections.size >= connectionsMax;
       if (full || (peer.uid !== uid && peer.uid !== 0)) {
-        report({
-          what: 'connection refused',
-          facts: { ...peer, why: full ? `there are ${connectionsMax} already` : 'of another user' },
-        });
+        const why = full ? `there are ${connectionsMax} already` : 'of another user';
+        reports.tell('connection refused', { ...peer, why });
         connection.close();
         continue;
       }
@@ -172,7 +174,7 @@ export class LockdServer {
     } catch (error) {
       const { fd, peer } = connection;
       const why = error instanceof Error ? error.message : String(error);
-      this.#options.report({ what: 'connection closed for what it sent', facts: { ...peer, fd, why } });
+      this.#options.reports.tell('connection closed for what it sent', { ...peer, fd, why });
       this.finish();
       this.#close(connection);
     }
@@ -219,23 +221,31 @@ export class LockdServer {
   }
 
   #reply(connection: Connection, to: RpcHeader, error: RpcError | undefined, acquired?: Lock): void {
-    this.#queue(connection, encodeReply(to, error), acquired);
+    this.#queue(connection, error && encodeError(to, error), to.procedure, to.serial, acquired);
   }
 
-  #queue(connection: Connection, bytes: Buffer, acquired?: Lock): void {
-    this.#answers.push({ connection, bytes, acquired, owner: connection.owner });
+  #queue(
+    connection: Connection,
+    bytes: Buffer | undefined,
+    procedure = 0,
+    serial = 0,
+    acquired?: Lock,
+  ): void {
+    this.#answers.push({ connection, bytes, procedure, serial, acquired, owner: connection.owner });
   }
 
-  #answer({ connection, bytes, acquired, owner }: Answer): void {
+  #answer({ connection, bytes, procedure, serial, acquired, owner }: Answer): void {
     if (connection.closed) return;
     const hadUnsent = connection.hasUnsent;
-    const state = connection.send(bytes);
+    const state = connection.send(bytes ?? doneReplyTo(procedure, serial));
     if (state === 'gone') return this.#close(connection);
     if (hadUnsent !== connection.hasUnsent) this.#watchWriting(connection);
     // What waits may never be read; then the owner does not know that it has it.
     if (acquired === undefined || state === 'waiting') return;
     connection.acquired = acquired;
-    const others = acquired.doubtful.filter((one) => owner === undefined || !sameOwner(one, owner));
+    const { doubtful } = acquired;
+    const isOne = doubtful.length === 1 && doubtful[0] === owner;
+    const others = isOne ? nobody : doubtful.filter((one) => owner === undefined || !sameOwner(one, owner));
     this.#options.held.setDoubtful(acquired, others);
   }
 
@@ -285,7 +295,7 @@ function withoutDescriptors({ procedure, payload }: RpcFrame): Pick<RpcFrame, 'p
   return { procedure, payload: payload.subarray(countBytes) };
 }
 
-/** Most answers are this one, with another procedure and serial. */
+/** Most answers are this one, with another procedure and serial: written over each time. */
 const doneReply = encodeFrame(
   {
     program: lockProgram,
@@ -295,19 +305,16 @@ const doneReply = encodeFrame(
     serial: 0,
     status: rpcStatus.ok,
   },
-  noPayload,
+  Buffer.alloc(0),
 );
 
-function encodeReply(
-  { program, version, procedure, serial }: RpcHeader,
-  error: RpcError | undefined,
-): Buffer {
-  if (error === undefined) {
-    const bytes = Buffer.from(doneReply);
-    bytes.writeInt32BE(procedure, 12);
-    bytes.writeUInt32BE(serial, 20);
-    return bytes;
-  }
+function doneReplyTo(procedure: number, serial: number): Buffer {
+  doneReply.writeInt32BE(procedure, 12);
+  doneReply.writeUInt32BE(serial, 20);
+  return doneReply;
+}
+
+function encodeError({ program, version, procedure, serial }: RpcHeader, error: RpcError): Buffer {
   const header = { program, version, procedure, type: rpcType.reply, serial, status: rpcStatus.error };
   return encodeFrame(header, encodeRpcError(error));
 }

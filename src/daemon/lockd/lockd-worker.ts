@@ -10,11 +10,12 @@ import { calm } from '../../system/event-fd.js';
 import { openFilesHard, setOpenFilesSoft } from '../../system/limits.js';
 import { processStartTime } from '../../system/process.js';
 import { Channel } from '../keeper/channel.js';
-import { counters, type LockdCounter } from './counters.js';
+import { counters } from './counters.js';
 import { HeldLocks } from './held-locks.js';
 import { Journal, readJournal } from './journal.js';
 import { LockTable, type Lock } from './lock-table.js';
 import type { LockdEvent } from './lockd-event.js';
+import { LockdReports } from './lockd-reports.js';
 import { LockdServer } from './lockd-server.js';
 import { OwnerWatch } from './owner-watch.js';
 import { Procedures } from './procedures.js';
@@ -68,15 +69,8 @@ const descriptorsShare = 7 / 8;
 
 function serve(port: MessagePort, data: LockdWorkerData): void {
   const count = new Int32Array(data.counters);
-  const add = (what: LockdCounter, by = 1): unknown => (count[counters.indexOf(what)]! += by);
   const tell = (news: LockdNews): void => port.postMessage(news);
-  let everything = false;
-  const report = (event: LockdEvent): void => {
-    const counter = counterOf[event.what];
-    if (counter !== undefined) add(counter);
-    if (everything || (event.what !== 'acquired' && event.what !== 'released'))
-      tell({ news: 'event', event });
-  };
+  const reports = new LockdReports(count, (event) => tell({ news: 'event', event }));
   const descriptorsMax = Math.floor(openFilesHard() * descriptorsShare);
   setOpenFilesSoft(descriptorsMax);
 
@@ -88,16 +82,16 @@ function serve(port: MessagePort, data: LockdWorkerData): void {
   const held = new HeldLocks({
     table,
     channel,
-    journalFailed: (error) => report({ what: 'journal failed', facts: { why: error.message } }),
+    journalFailed: (error) => reports.tell('journal failed', { why: error.message }),
     keeperEnded: (end) => {
       // The closed one has left epoll by itself.
       channelFd = channel.fd;
       epoll.add(channelFd, readable);
-      report({ what: 'keeper ended', facts: { locks: table.size } });
+      reports.tell('keeper ended', { locks: table.size });
       tell({ news: 'keeper ended', end });
     },
   });
-  const procedures = new Procedures({ table, held, owners, report });
+  const procedures = new Procedures({ table, held, owners, reports });
 
   const takenUp = held.takeUp(
     channel.takeKept(),
@@ -110,9 +104,9 @@ function serve(port: MessagePort, data: LockdWorkerData): void {
   try {
     held.startJournal(new Journal(data.journalPath));
   } catch (error) {
-    report({ what: 'journal failed', facts: { why: (error as Error).message } });
+    reports.tell('journal failed', { why: (error as Error).message });
   }
-  add('adopted', takenUp.adopted + takenUp.takenAgain);
+  reports.add('adopted', takenUp.adopted + takenUp.takenAgain);
 
   const server = new LockdServer({
     epoll,
@@ -123,7 +117,7 @@ function serve(port: MessagePort, data: LockdWorkerData): void {
     holdsAny: (pid) => table.holdsAny(pid),
     uid: data.uid,
     connectionsMax: Math.min(connectionsMax, Math.floor(descriptorsMax / 2)),
-    report,
+    reports,
     explain: (token, path) => tell({ news: 'explain', token, path }),
   });
   epoll.add(data.wakeFd, readable);
@@ -138,7 +132,7 @@ function serve(port: MessagePort, data: LockdWorkerData): void {
   const obey = (order: LockdOrder): void => {
     if (order.order === 'stop') stop();
     else if (order.order === 'explained') server.explained(order.token, order.by);
-    else if (order.order === 'report everything') everything = order.on;
+    else if (order.order === 'report everything') reports.everything = order.on;
     else tell({ news: 'locks', token: order.token, locks: [...table.locks()] });
   };
   const handle = (fd: number, events: number): void => {
@@ -165,18 +159,5 @@ function serve(port: MessagePort, data: LockdWorkerData): void {
   held.tellKeeper();
   closeSync(data.listening);
 }
-
-const counterOf: Readonly<Record<LockdEvent['what'], LockdCounter | undefined>> = {
-  acquired: 'acquired',
-  released: 'released',
-  refused: 'refused',
-  'owner ended': 'ownersEnded',
-  'owner signalled': 'signals',
-  'connection refused': 'turnedAway',
-  'connection closed for what it sent': 'turnedAway',
-  'no connections accepted': undefined,
-  'keeper ended': undefined,
-  'journal failed': undefined,
-};
 
 if (parentPort !== null) serve(parentPort, workerData as LockdWorkerData);

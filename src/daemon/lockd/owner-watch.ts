@@ -103,6 +103,11 @@ export class OwnerWatch {
     this.#ending.add(watched);
   }
 
+  /** Whether `signalDue` has anything to do, now or later. */
+  get endsAny(): boolean {
+    return this.#ending.size > 0;
+  }
+
   /** Sends the signals that are due; gives when the next one is, in milliseconds of the same clock. */
   signalDue(nowMs: number, sent: (pid: number, signal: number) => void): number {
     let next = Infinity;

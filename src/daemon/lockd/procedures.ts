@@ -10,7 +10,7 @@ import * as answers from './answers.js';
 import { pathOf, type HeldLocks } from './held-locks.js';
 import { makeLockFile, removeLockFile, type LockFileFailure } from './lock-file.js';
 import { sameOwner, type Lock, type LockdOwner, type LockTable } from './lock-table.js';
-import type { LockdEvent } from './lockd-event.js';
+import type { LockdReports } from './lockd-reports.js';
 import { makeLockspace } from './lockspace-directory.js';
 import type { OwnerWatch } from './owner-watch.js';
 
@@ -34,7 +34,7 @@ export interface ProceduresOptions {
   readonly table: LockTable;
   readonly held: HeldLocks;
   readonly owners: OwnerWatch;
-  readonly report: (event: LockdEvent) => void;
+  readonly reports: LockdReports;
 }
 
 const done: Outcome = {};
@@ -86,7 +86,7 @@ export class Procedures {
 
   /** The process of an owner has ended. */
   ownerEnded(pid: number): void {
-    const { table, report } = this.#options;
+    const { table, reports } = this.#options;
     const locks = table.heldBy(pid);
     for (const lock of locks) {
       this.#changeOwners(
@@ -94,7 +94,7 @@ export class Procedures {
         lock.owners.filter((owner) => owner.pid !== pid),
       );
     }
-    if (locks.length > 0) report({ what: 'owner ended', facts: { pid, locks: locks.length } });
+    if (locks.length > 0) reports.tell('owner ended', { pid, locks: locks.length });
   }
 
   /** The connection is closed. */
@@ -124,29 +124,30 @@ export class Procedures {
   }
 
   #acquire(owner: LockdOwner, { path: lockspace, name, flags }: CallOf<'acquire'>): Outcome {
-    const { table, held, owners, report } = this.#options;
+    const { table, held, owners, reports } = this.#options;
     if (!table.hasLockspace(lockspace)) return { error: answers.noSuchLockspace(lockspace) };
     const shared = (flags & acquireFlag.shared) !== 0;
     const autocreate = (flags & acquireFlag.autocreate) !== 0;
     const refusal = refusalOf(lockspace, name, autocreate);
     if (refusal !== undefined) return { error: refusal };
     if (!owners.watches(owner.pid, owner.startTime)) return { error: noProcess(owner.pid) };
-    const facts = { lockspace, name, shared, guest: owner.name, pid: owner.pid };
+    const facts = (): object => ({ lockspace, name, shared, guest: owner.name, pid: owner.pid });
     const known = table.get(lockspace, name);
     if (known !== undefined) {
       const outcome = this.#acquireKnown(known, shared, owner);
-      report({ what: outcome.error === undefined ? 'acquired' : 'refused', facts });
+      if (outcome.error === undefined) reports.often('acquired', facts);
+      else reports.tell('refused', facts());
       return outcome;
     }
     const lock = held.take({ lockspace, name, shared, autocreate }, owner);
     if ('failed' in lock) {
-      report({ what: 'refused', facts });
+      reports.tell('refused', facts());
       const path = pathOf(lockspace, name);
       if (lock.failed === 'held') return { heldOutside: { name, path } };
       return { error: errorOf(lock, path, autocreate) };
     }
     owners.need(owner.pid);
-    report({ what: 'acquired', facts });
+    reports.often('acquired', facts);
     return { acquired: lock };
   }
 
@@ -166,15 +167,25 @@ export class Procedures {
   }
 
   #release(owner: LockdOwner, { path: lockspace, name }: CallOf<'release'>): Outcome {
-    const { table, owners, report } = this.#options;
+    const { table } = this.#options;
     if (!table.hasLockspace(lockspace)) return { error: answers.noSuchLockspace(lockspace) };
     const lock = table.get(lockspace, name);
     if (lock === undefined) return { error: answers.isNotLocked(name) };
+    const [first] = lock.owners;
+    if (first === owner && lock.owners.length === 1) {
+      this.#options.held.giveBack(lock);
+      return this.#released(owner, lock);
+    }
     const index = lock.owners.findIndex((one) => one.pid === owner.pid && one.startTime === owner.startTime);
     if (index === -1) return { error: answers.otherOwner(owner.pid) };
     this.#changeOwners(lock, lock.owners.toSpliced(index, 1));
-    owners.noLongerNeeds(owner.pid);
-    report({ what: 'released', facts: { lockspace, name, guest: owner.name, pid: owner.pid } });
+    return this.#released(owner, lock);
+  }
+
+  #released({ name: guest, pid }: LockdOwner, { lockspace, name }: Lock): Outcome {
+    const { owners, reports } = this.#options;
+    owners.noLongerNeeds(pid);
+    reports.often('released', () => ({ lockspace, name, guest, pid }));
     return done;
   }
 
