@@ -123,7 +123,7 @@ for (const [what, args] of [
     await host.run('systemctl', ...args, 'holdfastd.service');
     await untilAnotherDaemon(first);
     await until(() => lockOn(disk) === 'write', 'the lock');
-    assert.deepEqual(await activeUnits('holdfastd.service'), ['active']);
+    await until(async () => (await activeUnits('holdfastd.service'))[0] === 'active', 'the service');
   });
 }
 
