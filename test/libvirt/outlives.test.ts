@@ -21,8 +21,8 @@ const folder = commandFolder();
 const needed = lacks('root', 'unshare', 'libvirtd', 'virtlockd', 'virsh', 'qemu', 'perl');
 
 describe('the lock daemon ends while guests run', { skip: needed }, () => {
-  const disks = ['a', 'b'].map((name) => join(folder, `${name}.img`));
-  const [a = '', b = ''] = disks;
+  const disks = ['a', 'b', 'c'].map((name) => join(folder, `${name}.img`));
+  const [a = '', b = '', c = ''] = disks;
   const lockspace = join(folder, 'locks');
   let host: LibvirtSystem;
   let view: LockView;
@@ -35,6 +35,7 @@ describe('the lock daemon ends while guests run', { skip: needed }, () => {
       new Map([
         ['a', a],
         ['b', b],
+        ['c', c],
         ['lease', join(lockspace, 'k1')],
       ]),
     );
@@ -77,7 +78,11 @@ describe('the lock daemon ends while guests run', { skip: needed }, () => {
   test('killed or told to start anew, again and again: each lock stays held, and guests can be used', async (t) => {
     await create('web1', a);
     await create('web2', b);
-    const taker = DiskTaker.start(folder, [a, b]);
+    const shared = [{ path: c, shareable: true }];
+    for (const name of ['web3', 'web4']) {
+      await host.virsh('create', xmlFile(folder, guestXml({ name, disks: shared })));
+    }
+    const taker = DiskTaker.start(folder, [a, b, c]);
     t.after(() => taker.stop());
     await taker.untilWaiting();
     for (const end of ['SIGKILL', 'SIGHUP', 'SIGKILL', 'SIGSEGV', 'SIGHUP'] as const) {
@@ -86,11 +91,18 @@ describe('the lock daemon ends while guests run', { skip: needed }, () => {
       // SIGHUP goes to the keeper, which then takes what is installed now.
       process.kill(end === 'SIGHUP' ? host.lockPid : before, end);
       await host.untilNextWorker(before);
-      view.are({ a: 'write', b: 'write' });
+      view.are({ a: 'write', b: 'write', c: 'read' });
     }
     assert.deepEqual(taker.taken, []);
     await taker.stop();
+    await view.become({ a: 'write', b: 'write', c: 'read' });
+    // Of two owners one goes, and then the other.
+    await host.virsh('suspend', 'web3');
+    process.kill(host.qemuPid('web4'), 'SIGKILL');
     await view.become({ a: 'write', b: 'write' });
+    await host.virsh('resume', 'web3');
+    await view.become({ a: 'write', b: 'write', c: 'read' });
+    await host.virsh('destroy', 'web3');
     await host.virsh('suspend', 'web1');
     await view.become({ b: 'write' });
     await host.virsh('resume', 'web1');

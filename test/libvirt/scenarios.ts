@@ -6,6 +6,9 @@ import assert from 'node:assert/strict';
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { after, afterEach, before, describe, test } from 'node:test';
+import { holdfast } from '../beds/command.js';
+import { firstChild } from '../beds/glusterfs.js';
+import { lockOn } from '../beds/observed-lock.js';
 import { diskXml, guestXml, leaseXml, xmlFile, type Guest, type GuestLease } from '../beds/libvirt-guest.js';
 import { LibvirtSystem, type LockDaemon } from '../beds/libvirt-system.js';
 import { lockFileOf, LockView } from '../beds/lock-view.js';
@@ -200,6 +203,23 @@ export function libvirtScenarios(parent: string, { locks, indirect }: ScenarioOp
       assertSaysHeld(text, indirect ? basename(lockFileOf(disk('a'), lockspace)) : disk('a'), 'web1');
       await view.become({ a: 'write', b: 'write' });
     });
+
+    // It locks the disk itself, which a guest does not care for whose lock is in a directory.
+    if (!indirect) {
+      test('a disk that another program has locked', async () => {
+        const program = host.start(holdfast, ['run', '--disk', disk('a'), '--', 'sleep', '1000']);
+        await until(
+          () => lockOn(disk('a')) === 'write',
+          () => `${program.stdout}${program.stderr}`,
+        );
+        const guest = { name: 'web1', disks: [{ path: disk('a') }] };
+        const text = await refused('create', xmlFile(folder, guestXml(guest)));
+        assert.ok(text.includes(`resource busy: Lockspace resource '${disk('a')}' is locked`), text);
+        assert.equal(/ is locked by .*sleep.*pid \d+/.test(text), locks === 'holdfastd', text);
+        process.kill(firstChild(program.pid), 'SIGKILL');
+        await program.exited;
+      });
+    }
 
     test('two guests with one lease', async () => {
       await create({ name: 'web1', disks: [], leases: [lease] });
