@@ -48,6 +48,20 @@ export interface DaemonLock {
   }[];
 }
 
+/** The daemon itself. */
+export interface DaemonHealth {
+  readonly version: string;
+  /** Of the process that answers: another one after each restart. */
+  readonly pid: number;
+  /** Since when it runs: ISO 8601, UTC. */
+  readonly since: string;
+  /** How often its keeper has started it again. */
+  readonly restarts: number;
+  readonly holds: number;
+  /** Of libvirt's guests. */
+  readonly locks: number;
+}
+
 /** A driver that the daemon locks with. */
 export interface DaemonDriver {
   readonly name: string;

@@ -8,6 +8,7 @@ import { askPersistently, openStream, type ApiRequest } from './api-request.js';
 import type {
   DaemonDriver,
   DaemonGuest,
+  DaemonHealth,
   DaemonHold,
   DaemonLock,
   DaemonRequests,
@@ -33,6 +34,10 @@ export class DaemonClient {
     this.socket = socket;
   }
 
+  async health(): Promise<DaemonHealth> {
+    return (await this.#ask('GET', '/v1/health')) as DaemonHealth;
+  }
+
   async drivers(): Promise<readonly DaemonDriver[]> {
     return (await this.#ask('GET', '/v1/drivers')) as readonly DaemonDriver[];
   }
@@ -56,10 +61,13 @@ export class DaemonClient {
     return (await this.#ask('GET', '/v1/locks')) as readonly DaemonLock[];
   }
 
-  /** Whether requests would be granted now, in their order. */
+  /** How requests stand with the daemon's locks, in their order; not whether something uses them without a lock. */
   async states(input: DaemonRequests): Promise<readonly DaemonState[]> {
-    return ((await this.#ask('POST', '/v1/plan', input)) as { readonly states: readonly DaemonState[] })
-      .states;
+    const plan = await this.#ask('POST', '/v1/plan', input, { allowUnlocked: true });
+    return (plan as { readonly states: readonly DaemonState[] }).states.map((state) =>
+      // Where going on without a lock is allowed, what has none is free.
+      state.code === 'CANNOT_LOCK' ? { ...state, free: false } : state,
+    );
   }
 
   /**

@@ -40,13 +40,15 @@ export async function lookForHolders(
   const { ignorePids = [], ...all } = options;
   // Only who is refused, or asks, needs these: a start that succeeds does not load them.
   const { overlayWords } = await import('./overlays.js');
-  const about = records.filter(({ record }) =>
-    record.requests.some((request) => request.resource.identity === resource.identity),
+  const about = records.filter(
+    ({ record }) =>
+      record.requests.some((request) => request.resource.identity === resource.identity) &&
+      !isToldByDaemon(record, records),
   );
   // Asked at once, both look with one walk over /proc (system/open-files.ts).
   const [look, keepers] = await Promise.all([
     findHolders(resource, { readersUse: overlayWords, ...all }),
-    recordKeepers(about),
+    recordKeepers([...about, ...records.filter(({ record }) => isLeftToDaemon(record))]),
   ]);
   const { holders: seen, unseen, sawThisHost } = look;
   const explained = new Set<Holder>();
@@ -54,12 +56,11 @@ export async function lookForHolders(
   const recorded = about.flatMap((live) => {
     const { record } = live;
     const kept = keepers.get(live.path) ?? [];
-    const pids = record.keptForOwner === true ? ownerProcess(record.owner) : kept;
+    // Without the daemon's own record only a lock says that it still has what was left to it.
+    if (isLeftToDaemon(record) && seen.length + known.length === 0) return [];
+    const pids = record.keptForOwner === true ? keptFor(record, records, keepers) : kept;
     const own = seen.filter(({ pid }) => pid !== undefined && [...kept, ...pids].includes(pid));
     own.forEach((holder) => explained.add(holder));
-    // Whoever left it to a daemon has a record too, which also tells who has it after him.
-    if (record.keptForOwner === true && about.some((other) => leftToDaemon(other.record, record.owner)))
-      return [];
     const others = pids.filter(counts);
     if (pids.length > 0 && others.length === 0) return [];
     return [
@@ -92,14 +93,31 @@ export async function lookForHolders(
   return { ...look, holders: await withLibvirtGuests([...identified, ...others], resource) };
 }
 
-/** The process that a daemon keeps locks for, while it lives. */
-function ownerProcess({ pid, startTime }: Owner): readonly number[] {
-  return processStartTime(pid) === startTime ? [pid] : [];
+/** Whether it is the record of who leaves holding to a daemon, which has a record of that too. */
+function isLeftToDaemon({ drivers }: HoldRecord): boolean {
+  return drivers.length === 1 && drivers[0] === 'holdfastd';
 }
 
-function leftToDaemon({ drivers, owner }: HoldRecord, { uuid, pid, startTime }: Owner): boolean {
-  const same = owner.uuid === uuid && owner.pid === pid && owner.startTime === startTime;
-  return same && drivers.includes('holdfastd');
+function isSameOwner(one: Owner, other: Owner): boolean {
+  return one.uuid === other.uuid && one.pid === other.pid && one.startTime === other.startTime;
+}
+
+function isToldByDaemon(record: HoldRecord, records: readonly LiveRecord[]): boolean {
+  if (!isLeftToDaemon(record)) return false;
+  return records.some(
+    ({ record: other }) => other.keptForOwner === true && isSameOwner(other.owner, record.owner),
+  );
+}
+
+/** The processes that a daemon keeps locks for: the owner's, or those that have them after it. */
+function keptFor(
+  { owner }: HoldRecord,
+  records: readonly LiveRecord[],
+  keepers: ReadonlyMap<string, readonly number[]>,
+): readonly number[] {
+  if (processStartTime(owner.pid) === owner.startTime) return [owner.pid];
+  const left = records.find(({ record }) => isLeftToDaemon(record) && isSameOwner(record.owner, owner));
+  return left === undefined ? [] : (keepers.get(left.path) ?? []);
 }
 
 /** libvirt is asked only where virtlockd holds something for a guest that nothing else shows. */

@@ -26,8 +26,8 @@ export function joinPlans(before: Plan, added: Plan): Plan {
 export function withoutName(plan: Plan, name: string): Plan | undefined {
   const named = (item: PlanItem): boolean =>
     item.of === undefined &&
-    item.role !== 'domain' &&
-    [item.target, item.label, item.resource?.identity].includes(name);
+    // The guest's own uuid has no path or target; who names it by identity knows what he does.
+    (item.role === 'domain' ? [] : [item.target, item.label]).concat(item.resource?.identity).includes(name);
   let items = plan.items.filter((item) => !named(item));
   if (items.length === plan.items.length) return undefined;
   for (let before = 0; before !== items.length;) {

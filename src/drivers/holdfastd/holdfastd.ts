@@ -133,7 +133,7 @@ async function holdfastdDriver(given: DriverSettings): Promise<Driver> {
     },
     async holders(resource) {
       const [state] = await states([{ resource, mode: 'exclusive' }]);
-      return state?.holders ?? [];
+      return state?.free === false ? state.holders : [];
     },
     async extend(grant, owner, requests, options) {
       const { held } = stateOf(grant);
@@ -175,8 +175,9 @@ async function holdfastdDriver(given: DriverSettings): Promise<Driver> {
       : {}),
     async probe(requests) {
       return (await states(requests)).map(({ identity, free, holders, code, reason, remedy }) => {
+        if (free) return { identity, free, holders: [] };
         const known = { identity, free, holders };
-        if (free || holders.length > 0 || code === undefined) return known;
+        if (holders.length > 0 || code === undefined) return known;
         const error = new HoldfastError(
           code,
           reason ?? 'it cannot be locked',
