@@ -43,7 +43,7 @@ const ownFolders = [
   `${dirname(unitFolder)}/system-generators`,
 ];
 
-/** The part of the control groups is removed by the shell outside, when systemd has ended. */
+/** The part of the control groups is removed by the shell outside, when systemd and all that it started have ended. */
 const outer = `
 set -e
 own=$1
@@ -52,8 +52,12 @@ mount -t tmpfs -o mode=755 tmpfs "$own/cgroup"
 mount -t cgroup2 cgroup "$own/cgroup"
 part=$own/cgroup/holdfast-test-$$
 mkdir "$part"
-trap 'find "$part" -depth -type d -exec rmdir {} + 2>/dev/null' EXIT
 sh -c 'echo $$ >"$1/cgroup.procs" && shift && exec unshare -u -p -n -i -C -m --propagation private --fork --kill-child --mount-proc "$@"' sh "$part" "$@" || true
+for round in $(seq 200); do
+  find "$part" -depth -type d -exec rmdir {} \\; 2>/dev/null || true
+  [ -d "$part" ] || break
+  sleep 0.05
+done
 `;
 
 const inner = `

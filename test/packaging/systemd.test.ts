@@ -10,12 +10,14 @@ import { SystemdHost } from '../beds/systemd-host.js';
 import { until } from '../beds/until.js';
 import { lacks } from '../needs.js';
 
+let host: SystemdHost;
+// Before whatever is left is ended by force.
+after(() => host?.stop());
 const folder = commandFolder();
 const disk = join(folder, 'web1.qcow2');
 const skip = lacks('root', 'unshare', 'systemd', 'libvirtd', 'virtlockd', 'virsh', 'qemu', 'setpriv');
 /** Whom the images of guests belong to: not to root. */
 const nobody = 65534;
-let host: SystemdHost;
 
 before(async () => {
   if (skip !== false) return;
@@ -31,7 +33,6 @@ before(async () => {
   writeFileSync(xml, domainXml('web1', [{ path: disk, format: 'qcow2' }]));
   await virsh('define', xml);
 });
-after(() => host?.stop());
 
 const virsh = (...args: string[]): Promise<string> =>
   host.run('virsh', '-q', '-c', 'qemu:///system', ...args);
