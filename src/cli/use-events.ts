@@ -10,13 +10,16 @@ import { nameOf } from './render-use.js';
  * - `in use`, `free`, `not fully seen`: how it stands when the watch begins, or when something new is watched.
  * - `taken`, `released`, `changed`: a holder came, went, or holds it in another way now.
  * - `seen`: only the state changed: more or less of it can be seen now.
+ * - `noted`: there is something new to say of it, such as that its path does not lead to it any longer.
  */
 export interface UseEvent {
   /** ISO 8601, UTC. */
   readonly time: string;
-  readonly event: ResourceUse['state'] | 'taken' | 'released' | 'changed' | 'seen';
+  readonly event: ResourceUse['state'] | 'taken' | 'released' | 'changed' | 'seen' | 'noted';
   readonly use: ResourceUse;
   readonly holder?: Holder;
+  /** What is new to say. */
+  readonly note?: string;
 }
 
 /** The events that lead from one list to the next; without a first list, how it stands. */
@@ -40,8 +43,11 @@ export function useEvents(
         .filter(([key, holder]) => was.has(key) && shown(holder) !== shown(was.get(key)))
         .map(([, holder]) => ({ event: 'changed', holder }) as const),
     ];
-    if (events.length === 0 && old.state !== use.state) return [{ time, event: 'seen', use }];
-    return events.map((one) => ({ time, use, ...one }));
+    const seen = events.length === 0 && old.state !== use.state ? [{ event: 'seen' } as const] : [];
+    const noted = use.notes
+      .filter((note) => !old.notes.includes(note))
+      .map((note) => ({ event: 'noted', note }) as const);
+    return [...events, ...seen, ...noted].map((one) => ({ time, use, ...one }));
   });
 }
 
@@ -70,7 +76,12 @@ function shown(holder: Holder | undefined): string {
 }
 
 /** One line, with its newline: `13:18:51 /a.img: taken by dd (pid 5) on this host, no lock: open for writing`. */
-export function renderEvent({ time, event, use, holder }: UseEvent, now: Date = new Date(time)): string {
+export function renderEvent(
+  { time, event, use, holder, note }: UseEvent,
+  now: Date = new Date(time),
+): string {
+  // A note names what it is about.
+  if (note !== undefined) return printable(`${renderSince(time, now)} ${note}`) + '\n';
   const how = holder === undefined ? '' : `${renderHolder(holder, now)}, ${enumeration(holder.through)}`;
   const words = {
     'in use': `in use by ${how}`,
@@ -80,6 +91,7 @@ export function renderEvent({ time, event, use, holder }: UseEvent, now: Date = 
     released: `released by ${holder === undefined ? '' : renderHolder(holder, now)}${afterwards(use)}`,
     changed: `held in another way by ${how}`,
     seen: use.state === 'free' ? 'free' : `not everything can be seen: ${use.unseen}`,
+    noted: '',
   }[event];
   return printable(`${renderSince(time, now)} ${nameOf(use)}: ${words}`) + '\n';
 }
@@ -89,7 +101,7 @@ function afterwards({ state }: ResourceUse): string {
 }
 
 /** One line of JSON, with its newline. */
-export function eventData({ time, event, use, holder }: UseEvent): string {
+export function eventData({ time, event, use, holder, note }: UseEvent): string {
   const { resource, role, state, unseen } = use;
   return `${JSON.stringify({
     time,
@@ -99,6 +111,7 @@ export function eventData({ time, event, use, holder }: UseEvent): string {
     role,
     state,
     ...(holder === undefined ? {} : { holder }),
+    ...(note === undefined ? {} : { note }),
     ...(unseen === undefined ? {} : { unseen }),
   })}\n`;
 }

@@ -36,15 +36,37 @@ function realPathOf(path: string): string {
   return real.includes('\uFFFD') && !existsSync(real) ? path : real;
 }
 
-/** What an errno means for somebody who wrote this path. A NUL in a path is Node's ERR_INVALID_ARG_VALUE. */
-function codeOf(error: unknown): ErrorCode {
-  const missing = ['ENOENT', 'ENOTDIR', 'ELOOP', 'ENAMETOOLONG', 'ERR_INVALID_ARG_VALUE'];
-  return missing.includes((error as NodeJS.ErrnoException).code ?? '') ? 'NO_SUCH_FILE' : 'NOT_READABLE';
+/** Errors after which nothing can stand at the path. A NUL in a path is Node's ERR_INVALID_ARG_VALUE. */
+const missing: Readonly<Record<string, string>> = {
+  ENOENT: 'does not exist',
+  ENOTDIR: 'cannot exist: a part of the path is a file, not a directory',
+  ELOOP: 'leads nowhere: its symlinks lead to one another',
+  ENAMETOOLONG: 'cannot exist: the path is too long',
+  ERR_INVALID_ARG_VALUE: 'does not exist',
+};
+
+/** What an error means for somebody who wrote this path. */
+function meaningOf(error: unknown): { readonly code: ErrorCode; readonly why: string } {
+  const { code = '' } = error as NodeJS.ErrnoException;
+  const why = Object.hasOwn(missing, code) ? missing[code] : undefined;
+  return why === undefined
+    ? { code: 'NOT_READABLE', why: 'cannot be reached' }
+    : { code: 'NO_SUCH_FILE', why };
 }
 
 /** Whether an error says that there is nothing at the path: what an optional source may be. */
 export function isMissing(error: unknown): boolean {
   return error instanceof HoldfastError && error.code === 'NO_SUCH_FILE';
+}
+
+/** What to do where `web1.img:ro` is written, and `web1.img` is what there is. */
+function remedyForColon(path: string): ErrorDetails {
+  const name = path.lastIndexOf('/') + 1;
+  const colon = path.indexOf(':', name);
+  const before = path.slice(0, colon);
+  if (colon <= name || !existsSync(before)) return {};
+  const form = '--disk PATH[:exclusive|shared|read|peek][:format=FORMAT]';
+  return { remedy: `There is ${printable(before)}; to say how to lock it, write ${form}.` };
 }
 
 /**
@@ -57,16 +79,18 @@ export function lookAtPath(
   details: ErrorDetails = {},
   identityOnly = false,
 ): Seen {
-  const fail = (code: ErrorCode, why: string, cause?: unknown): HoldfastError =>
-    new HoldfastError(code, `${printable(path)} (${what}) ${why}`, { resource: path, ...details, cause });
+  const fail = (code: ErrorCode, why: string, cause?: unknown): HoldfastError => {
+    const remedy = code === 'NO_SUCH_FILE' ? remedyForColon(path) : {};
+    const all = { resource: path, ...remedy, ...details, cause };
+    return new HoldfastError(code, `${printable(path)} (${what}) ${why}`, all);
+  };
   let realPath: string;
   let stats: BigIntStats;
   try {
     realPath = realPathOf(path);
     stats = statSync(realPath, { bigint: true });
   } catch (error) {
-    const code = codeOf(error);
-    const why = code === 'NO_SUCH_FILE' ? 'does not exist' : 'cannot be reached';
+    const { code, why } = meaningOf(error);
     throw fail(code, `${why}: ${printable(causeText(error))}`, error);
   }
   const storage = storageOf(stats);

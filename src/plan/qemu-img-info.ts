@@ -25,9 +25,12 @@ async function run(program: string, args: readonly string[]): Promise<string> {
       maxBuffer: answerBytesMax,
       env: { ...process.env, LC_ALL: 'C' },
     } as const;
-    const child = execFile(program, args, options, (error, stdout) => {
-      if (error === null) resolve(stdout);
-      else reject(error);
+    const child = execFile(program, args, options, (error, stdout, stderr) => {
+      if (error === null) return resolve(stdout);
+      // Node's own message has the whole command line before what the program said.
+      const said = stderr.trim().split('\n').at(-1) ?? '';
+      if (said !== '' && !error.killed) error.message = said;
+      reject(error);
     });
     child.stdin?.end();
   });

@@ -72,6 +72,17 @@ test('only what can be seen has changed; something new is watched', () => {
   assert.deepEqual(words([use('/a', [])], [use('/a', []), use('/b', [])]), ['free']);
 });
 
+test('what is new to say of it is said once, also where nothing else changed', () => {
+  const gone = { ...use('/a', []), notes: ['/a: it does not stand at this path any longer'] };
+  assert.deepEqual(lines([use('/a', [])], [gone]), [
+    '13:18:51 /a: it does not stand at this path any longer\n',
+  ]);
+  assert.deepEqual(words([use('/a', [dd])], [gone]), ['released', 'noted']);
+  assert.deepEqual(lines([gone], [gone]), []);
+  const [event] = useEvents([use('/a', [])], [gone], now).map(eventData);
+  assert.equal((JSON.parse(event ?? '') as { note?: string }).note, gone.notes[0]);
+});
+
 test('one event is one line, whatever the names are', () => {
   const events = useEvents(undefined, [use('/a\nb', [{ ...dd, program: 'd\nd' }])], now);
   for (const event of events) {

@@ -62,10 +62,23 @@ test('a file that is missing, unless it may be', async (t) => {
   assert.deepEqual(plan.requests, []);
 });
 
+test('who writes a mode that there is not is told the form; a path that just has a colon is not', async (t) => {
+  const folder = scratch(t);
+  const path = join(folder, 'web1.img');
+  writeFileSync(path, '');
+  for (const wrong of ['ro', 'format=qcow2', 'ro:format=qcow2', 'rw,format=raw']) {
+    const remedy = `There is ${path}; to say how to lock it, write --disk PATH[:exclusive|shared|read|peek][:format=FORMAT].`;
+    await assert.rejects(makePlan(guest([disk(`${path}:${wrong}`)])), { code: 'NO_SUCH_FILE', remedy });
+  }
+  for (const other of [join(folder, 'none.img:ro'), join(folder, ':ro'), `${path}:a/b`]) {
+    await assert.rejects(makePlan(guest([disk(other)])), { code: 'NO_SUCH_FILE', remedy: 'Check the path.' });
+  }
+});
+
 test('links in a circle lead to no file', async (t) => {
   const path = join(scratch(t), 'circle');
   symlinkSync('circle', path);
-  await failsWith('NO_SUCH_FILE', guest([disk(path)]), /ELOOP/);
+  await failsWith('NO_SUCH_FILE', guest([disk(path)]), /leads nowhere: its symlinks .*ELOOP/);
 });
 
 test('an error points at the place in the XML', async () => {

@@ -410,6 +410,8 @@ test('without qemu-img, or where it fails, the plan says what it does not know',
   assert.match(missing.notes.join(), /qemu-img is not installed/);
   const failing = await makePlan(guest([disk(path, { format: 'vmdk' })]), { qemuImg: '/bin/false' });
   assert.match(failing.notes.join(), /could not read it/);
+  const unknown = await makePlan(guest([disk(path, { format: 'qcow3' })]));
+  assert.match(unknown.notes.join(), /could not read it: qemu-img: Could not open .*'qcow3'$/);
   const odd = await makePlan(guest([disk(path, { format: '-x; rm' })]), { qemuImg: '/bin/false' });
   assert.match(odd.notes.join(), /no such format/);
 });
