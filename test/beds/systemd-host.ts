@@ -135,6 +135,13 @@ export class SystemdHost {
       copyFileSync(join(packagedUnits, 'system', name), join(folder, name));
   }
 
+  /** Adds to a unit what an administrator would by `systemctl edit`. */
+  configure(unit: string, text: string): void {
+    const folder = join(this.#own, 'etc/systemd/system', `${unit}.d`);
+    mkdirSync(folder, { recursive: true });
+    writeFileSync(join(folder, 'own.conf'), text);
+  }
+
   /** What runs a command there, to be put before it. */
   get enter(): readonly string[] {
     const clean = ['env', '-u', 'HOLDFAST_RUNTIME_DIR', '-u', 'XDG_CONFIG_HOME'];

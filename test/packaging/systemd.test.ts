@@ -145,3 +145,13 @@ test('with all that the unit forbids it, holdfastd sees who is in the way', { sk
   await host.run('pkill', '-x', 'sleep');
   await holder.exited;
 });
+
+test('a group of the configuration is let in to the socket that systemd opened', { skip }, async () => {
+  const api = '/run/holdfast/api.sock';
+  const modes = (): Promise<string> => host.run('stat', '-c', '%a %g', api, '/run/holdfast');
+  assert.equal(await modes(), '600 0\n700 0');
+  host.configure('holdfastd.service', `[Service]\nExecStart=\nExecStart=holdfastd --group=${nobody}\n`);
+  await host.run('systemctl', 'daemon-reload');
+  await host.run('systemctl', 'restart', 'holdfastd.service');
+  assert.equal(await modes(), `660 ${nobody}\n710 ${nobody}`);
+});

@@ -59,8 +59,12 @@ export function openSockets(
   try {
     if (pidFile !== undefined) guards[pidFile] = guard(pidFile, pidFileMode, pidFile);
     for (const socket of wanted) {
-      const { name, path } = socket;
-      if (name in activated) continue;
+      const { name, path, gid } = socket;
+      if (name in activated) {
+        // The unit knows nothing of this configuration. Where it has another path, it says itself who may connect.
+        if (gid !== undefined && isSocketFile(path)) letGroupIn(path, gid);
+        continue;
+      }
       const lock = `${path}.lock`;
       guards[lock] = guard(lock, guardMode, path);
       sockets[name] = bindSocket(socket);
@@ -117,6 +121,10 @@ function letGroupIn(path: string, gid: number): void {
   }
   chownSync(path, -1, gid);
   chmodSync(path, groupMay);
+}
+
+function isSocketFile(path: string): boolean {
+  return lstatSync(path, { throwIfNoEntry: false })?.isSocket() === true;
 }
 
 /** Under the lock file's lock. */
