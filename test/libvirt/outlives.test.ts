@@ -162,6 +162,23 @@ describe('the lock daemon ends while guests run', { skip: needed }, () => {
     await view.become({ a: 'write', b: 'write' });
   });
 
+  test('paused while no daemon runs, so that nobody could be told: it can go on', async () => {
+    await create('web1', a);
+    await host.killLocks();
+    // libvirt only logs that it could not give the lock back.
+    await host.virsh('suspend', 'web1');
+    await host.startLocks();
+    await host.virsh('resume', 'web1');
+    await view.become({ a: 'write' });
+    // What was asked for again is not asked for twice: one disk at two places of a guest, which QEMU refuses.
+    const twice = xmlFile(folder, diskXml({ path: a }, 'sdb'));
+    assert.equal((await host.tryVirsh('attach-device', 'web1', twice)).ok, false);
+    await view.become({ a: 'write' });
+    await host.virsh('suspend', 'web1');
+    await host.virsh('resume', 'web1');
+    await view.become({ a: 'write' });
+  });
+
   test('keeper and daemon are killed, and somebody takes a disk meanwhile: that is said, and no guest ends', async () => {
     await create('web1', a);
     await create('web2', b);

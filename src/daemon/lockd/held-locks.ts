@@ -235,7 +235,7 @@ export class HeldLocks {
     if (locked && (written !== undefined || !isSound) && this.#isNew(said.lock)) {
       const { owners } = said.lock;
       const unsure = written === undefined ? owners : written.unanswered ? owners.slice(-1) : nobody;
-      this.#table.add({ ...said.lock, id, fd, doubtful: unsure, entry: inNoJournal });
+      this.#table.add({ ...said.lock, id, fd, doubtful: unsure, survived: true, entry: inNoJournal });
       if (written !== undefined && written.record !== record) this.#channel.updateLater(id, written.record);
       return 'adopted';
     }
@@ -266,7 +266,8 @@ export class HeldLocks {
     const fd = takeLockFile({ path, shared, autocreate: autocreated, inLockspace: lockspace !== '' });
     if (typeof fd !== 'number') return 'lost';
     const doubtful = unanswered ? owners.slice(-1) : nobody;
-    const lock: Lock = { ...said.lock, owners, id: ++this.#lastId, fd, doubtful, entry: uncommitted };
+    const id = ++this.#lastId;
+    const lock: Lock = { ...said.lock, owners, id, fd, doubtful, survived: true, entry: uncommitted };
     this.#table.add(lock);
     this.#keep(lock);
     return 'taken';

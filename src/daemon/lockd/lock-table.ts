@@ -35,6 +35,10 @@ export interface Lock {
    * They may ask again, and get it; anyone else who asks twice has one disk twice.
    */
   doubtful: readonly LockdOwner[];
+  /** An earlier daemon took it: its owner may have given it back to nobody, while none ran. */
+  readonly survived?: boolean;
+  /** When its owner asked again for what survived, in milliseconds of `monotonicMs`. */
+  askedAgainMs?: number;
   /** Where it stands in the journal, for `HeldLocks`. */
   entry: number;
 }

@@ -6,6 +6,7 @@
  */
 import { acquireFlag, type LockCall } from '../../protocol/lock-protocol.js';
 import type { RpcError } from '../../protocol/rpc-error.js';
+import { monotonicMs } from '../../system/clock.js';
 import * as answers from './answers.js';
 import { pathOf, type HeldLocks } from './held-locks.js';
 import { makeLockFile, removeLockFile, type LockFileFailure } from './lock-file.js';
@@ -40,6 +41,13 @@ export interface ProceduresOptions {
 const done: Outcome = {};
 /** It stands in each record of a lock of the guest. */
 const guestNameLengthMax = 4096;
+
+/**
+ * An owner that asks again for what an earlier daemon gave it is either a guest that was paused while none ran, or one that is
+ * being given a disk that it has already. The second is refused by QEMU in a moment, and then libvirt gives back what
+ * the guest goes on using: for so long, giving back is not believed. Until its end the guest keeps the lock then.
+ */
+const askedAgainMsMax = 10 * 60_000;
 
 type CallOf<Name extends LockCall['call']> = LockCall & { readonly call: Name };
 
@@ -156,6 +164,11 @@ export class Procedures {
     // It asks again, because it was not told that it has it.
     const again = lock.shared === shared && lock.doubtful.some((one) => sameOwner(one, owner));
     if (again) return { acquired: lock };
+    const exclusive = !lock.shared && !shared;
+    if (lock.survived === true && exclusive && lock.owners.some((one) => sameOwner(one, owner))) {
+      lock.askedAgainMs = monotonicMs();
+      return { acquired: lock };
+    }
     if (lock.shared && shared) {
       if (!held.changeOwners(lock, [...lock.owners, owner], [owner])) {
         return { error: answers.refused(`'${lock.name}' has more owners than can be written down`) };
@@ -171,6 +184,11 @@ export class Procedures {
     if (!table.hasLockspace(lockspace)) return { error: answers.noSuchLockspace(lockspace) };
     const lock = table.get(lockspace, name);
     if (lock === undefined) return { error: answers.isNotLocked(name) };
+    if (lock.askedAgainMs !== undefined && monotonicMs() - lock.askedAgainMs < askedAgainMsMax) {
+      return lock.owners.some((one) => sameOwner(one, owner))
+        ? done
+        : { error: answers.otherOwner(owner.pid) };
+    }
     const [first] = lock.owners;
     if (first === owner && lock.owners.length === 1) {
       this.#options.held.giveBack(lock);
