@@ -62,6 +62,7 @@ describe('--disk', () => {
       '/a\0b',
       '/a:format=',
       '/a:format=QCOW2',
+      '/a:format=qcow3',
       '/a:read:format=a b',
     ]) {
       const error = thrown('USAGE', () => parse(text));
