@@ -19,12 +19,25 @@ function load(name) {
     // Built by another Node: slower, not worse.
   }
   const filename = `${__dirname}/${file}.js`;
-  const script = new Script(readFileSync(filename, 'latin1'), { filename, cachedData });
+  const script = new Script(readSource(filename), { filename, cachedData });
   const mine = { exports: {} };
   loaded[name] = mine;
   script.runInThisContext()(mine.exports, load, mine, filename, __dirname);
   return mine.exports;
 }
+
+function readSource(filename) {
+  try {
+    return readFileSync(filename, 'latin1');
+  } catch (error) {
+    process.stderr.write(
+      `holdfast: ${filename} cannot be read (${error.code}): the command needs the files that it is installed with\n` +
+        '  try       A symlink to the installed command works, a copy of it alone does not.\n',
+    );
+    process.exit(127);
+  }
+}
+
 load.resolve = require.resolve;
 
 load('./program.js');

@@ -18,6 +18,10 @@ export function renderUse(
   { style, now = new Date(), verbose = false }: UseOptions,
 ): string {
   const line = (head: string, text: string): string => `  ${style.dim(head.padEnd(10))}${printable(text)}\n`;
+  if (use.error !== undefined) {
+    const { message, remedy } = use.error;
+    return `${style.bold(printable(nameOf(use)))}: ${style.red('error')}: ${printable(message)}\n${line('try', remedy)}`;
+  }
   let text = `${style.bold(printable(nameOf(use)))}: ${stateOf(use, style)}\n`;
   if (verbose) text += line('identity', use.resource.identity);
   for (const holder of use.holders) {

@@ -5,11 +5,12 @@ import { basename, join } from 'node:path';
 import { hasAnyLock } from '../holders/fuse-locks.js';
 import { isWatched } from '../holders/lock-meaning.js';
 import { isQemuProgram, readGuest } from '../holders/qemu-command-line.js';
-import { deviceName } from '../system/inode.js';
+import { deviceName, sameInode } from '../system/inode.js';
 import { fileOfProcess } from '../system/kernel-settings.js';
 import { testLock } from '../system/ofd-lock.js';
 import { findOpenFiles, type FileTarget, type OpenFile } from '../system/open-files.js';
 import type { ProcessInfo } from '../system/process.js';
+import type { Resource } from '../vocabulary.js';
 import { finding, type Finding } from './finding.js';
 import { drivesOf, type GuestDrive } from './guest-drives.js';
 import type { Host } from './host.js';
@@ -25,19 +26,64 @@ interface Guest {
 /** An image of a guest that is there. */
 type Image = FileTarget & { readonly guest: Guest; readonly drive: GuestDrive };
 
-export async function checkGuests(host: Host): Promise<Finding[]> {
+/** A drive of a guest, and how it stands with its image, where that can be seen. */
+interface SeenDrive {
+  readonly guest: Guest;
+  readonly drive: GuestDrive;
+  readonly image: Image | undefined;
+  readonly seen: ImageState | undefined;
+}
+
+interface SeenGuests {
+  readonly guests: readonly Guest[];
+  readonly drives: readonly SeenDrive[];
+  readonly denied: readonly number[];
+}
+
+/** Looked at once for a host, whoever asks. */
+const looks = new WeakMap<Host, Promise<SeenGuests>>();
+
+function seenGuests(host: Host): Promise<SeenGuests> {
+  const known = looks.get(host) ?? lookAtGuests(host);
+  looks.set(host, known);
+  return known;
+}
+
+async function lookAtGuests(host: Host): Promise<SeenGuests> {
   const guests = host.processes.flatMap(guestOf);
-  if (guests.length === 0) return [finding('guests-locked', { what: 'no guest runs' })];
+  if (guests.length === 0) return { guests, drives: [], denied: [] };
   const images = guests.flatMap((guest) => imagesOf(guest, host.roots.proc));
   const { files, denied } = await findOpenFiles(images, { root: host.roots.proc });
-  const found = guests.flatMap((guest) =>
-    guest.drives.flatMap((drive) => {
+  const drives = guests.flatMap((guest) =>
+    guest.drives.map((drive): SeenDrive => {
       const image = images.find((one) => one.guest === guest && one.drive === drive);
       // Of one whose descriptors may not be seen, the command line is all there is.
       const unseen = image === undefined || denied.includes(guest.pid);
-      return judgeDrive(guest, drive, unseen ? undefined : stateOf(image, files, host));
+      return { guest, drive, image, seen: unseen ? undefined : stateOf(image, files, host) };
     }),
   );
+  return { guests, drives, denied };
+}
+
+/** Whether `checkGuests` says of a process that it has a disk open for writing under no lock. */
+export async function isUnlockedGuest(
+  host: Host,
+  pid: number | undefined,
+  { inode, device }: Pick<Resource, 'inode' | 'device'>,
+): Promise<boolean> {
+  const { drives } = await seenGuests(host);
+  return drives.some(({ guest, image, seen }) => {
+    if (guest.pid !== pid || seen?.state !== 'unlocked' || image === undefined) return false;
+    return image.kind === 'device'
+      ? image.device === device
+      : inode !== undefined && sameInode(image.inode, inode);
+  });
+}
+
+export async function checkGuests(host: Host): Promise<Finding[]> {
+  const { guests, drives, denied } = await seenGuests(host);
+  if (guests.length === 0) return [finding('guests-locked', { what: 'no guest runs' })];
+  const found = drives.flatMap(({ guest, drive, seen }) => judgeDrive(guest, drive, seen));
   const hidden = guests.filter(({ pid }) => denied.includes(pid));
   if (hidden.length > 0) {
     found.push(
@@ -97,7 +143,7 @@ function stateOf(image: Image, files: readonly OpenFile<Image>[], host: Host): I
 
 function isSameTarget(a: FileTarget, b: FileTarget): boolean {
   if (a.kind === 'device') return b.kind === 'device' && a.device === b.device;
-  return b.kind === 'inode' && a.inode.dev === b.inode.dev && a.inode.ino === b.inode.ino;
+  return b.kind === 'inode' && sameInode(a.inode, b.inode);
 }
 
 /** Locks on FUSE file systems do not show in /proc: the file has to be asked. */

@@ -1,6 +1,7 @@
 /** Whether locks work where the disks are: by trying. */
 import { accessSync, constants, statSync } from 'node:fs';
 import { join } from 'node:path';
+import { causeText } from '../errors.js';
 import type { Mount } from '../system/mounts.js';
 import { inodeOf } from '../system/inode.js';
 import { finding, type Finding } from './finding.js';
@@ -19,9 +20,7 @@ function checkRuntimeDirectory(directory: string): Finding[] {
 
 function checkDisk(host: Host, disk: Disk): Finding[] {
   const { label, seen } = disk;
-  const writable = isWritable(seen.realPath)
-    ? []
-    : [finding('not-writable', { subject: label, what: 'you may not write it' })];
+  const writable = checkWritable(label, seen.realPath);
   // A device is locked by a file of the runtime directory, a directory too; but images will be in that one.
   if (seen.storage === 'block') return writable;
   const folder = folderOf(seen.realPath, seen.storage);
@@ -29,14 +28,21 @@ function checkDisk(host: Host, disk: Disk): Finding[] {
   return [lockFinding(label, trial), ...checkOtherMount(host, disk, folder, trial), ...writable];
 }
 
-function isWritable(path: string): boolean {
+function checkWritable(subject: string, path: string): Finding[] {
   try {
     accessSync(path, constants.W_OK);
-    return true;
-  } catch {
-    return false;
+    return [];
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    const evidence = [causeText(error)];
+    if (code !== 'EROFS')
+      return [finding('not-writable', { subject, what: 'you may not write it', evidence })];
+    const what = 'its file system is mounted read-only';
+    return [finding('not-writable', { subject, what, remedy: mountForWriting, evidence })];
   }
 }
+
+const mountForWriting = 'Mount the file system for writing, if the disk is to be written.';
 
 export function lockFinding(subject: string, trial: LockTrial): Finding {
   const evidence = [trial.evidence];
@@ -47,7 +53,13 @@ export function lockFinding(subject: string, trial: LockTrial): Finding {
       return finding('locks-missing', { subject, what: 'locks do not work here', evidence });
     case 'untried': {
       const asked = trial.asked ? ', only asked for; the kernel answers' : '';
-      return finding('locks-untried', { subject, what: `locks could not be tried here${asked}`, evidence });
+      const why = trial.readOnly ? ', on a file system that is mounted read-only' : '';
+      return finding('locks-untried', {
+        subject,
+        what: `locks could not be tried here${why}${asked}`,
+        evidence,
+        ...(trial.readOnly ? { remedy: mountForWriting } : {}),
+      });
     }
   }
 }

@@ -1,12 +1,15 @@
 /** What can be seen from here, and the id of this host. */
 import { readFileSync } from 'node:fs';
+import { unseenProcesses } from '../holders/unseen-processes.js';
 import { seesWholeHost } from '../system/container.js';
 import { kernelSetting } from '../system/kernel-settings.js';
+import { findOpenFiles } from '../system/open-files.js';
 import { finding, type Finding } from './finding.js';
 import type { Host } from './host.js';
 
-export function checkVisibility(host: Host): Finding[] {
-  return [...checkMachineId(host.roots.etc), ...checkLeases(host.roots.proc), ...checkProcesses(host)];
+export async function checkVisibility(host: Host): Promise<Finding[]> {
+  const { etc, proc } = host.roots;
+  return [...checkMachineId(etc), ...checkLeases(proc), ...(await checkProcesses(host))];
 }
 
 /** machine-id(5): 32 digits; empty, or the word `uninitialized`, in images that shall get one at their first start. */
@@ -35,7 +38,7 @@ function checkLeases(proc: string): Finding[] {
   return [finding(off ? 'leases-off' : 'leases-on', { what, evidence })];
 }
 
-function checkProcesses(host: Host): Finding[] {
+async function checkProcesses(host: Host): Promise<Finding[]> {
   const { roots, mounts, isRoot } = host;
   const options = mounts.get('/proc')?.at(-1)?.options ?? [];
   // proc(5): 0 or off, 1 or noaccess, 2 or invisible, 4 or ptraceable; root sees all of them all the same.
@@ -48,6 +51,14 @@ function checkProcesses(host: Host): Finding[] {
     found.push(
       finding('processes-of-others', { what: 'you are not root: what others have open was not seen' }),
     );
+  }
+  if (isRoot) {
+    // As `who` says it: root without its capabilities, or under a security module, is no root here.
+    const unseen = unseenProcesses(
+      { ...(await findOpenFiles([], { root: roots.proc })), hidden: false },
+      roots.proc,
+    );
+    if (unseen !== undefined) found.push(finding('processes-closed', { what: `not seen: ${unseen}` }));
   }
   if (!seesWholeHost(roots.proc)) {
     const what = 'this runs in a container or another pid namespace';

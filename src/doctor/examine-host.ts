@@ -16,8 +16,10 @@ export interface ExamineOptions {
 /**
  * Examines this host, and disks on it: images, block devices or directories.
  * @param paths absolute, or relative to the current folder
- * @returns what was found: problems first, then warnings, notes, and what is as it should be
- * @throws HoldfastError `NO_SUCH_FILE`, `NOT_A_DISK`, `NOT_READABLE` (a folder on the way may not be searched)
+ * @returns what was found: problems first, then warnings, notes, and what is as it should be. Of several paths those
+ *   that lead to no disk are findings (`disk-missing`)
+ * @throws HoldfastError for a single path `NO_SUCH_FILE`, `NOT_A_DISK`, `NOT_READABLE` (a folder on the way may not be
+ *   searched); `USAGE` for an empty one
  */
 export async function examineHost(
   paths: readonly string[] = [],

@@ -12,8 +12,13 @@ import { randomHex } from '../system/random.js';
 
 export type LockTrial =
   | { readonly outcome: 'works' | 'broken'; readonly evidence: string }
-  /** It could not be tried; `asked`: the kernel answers questions about locks of the file. */
-  | { readonly outcome: 'untried'; readonly asked: boolean; readonly evidence: string };
+  /** It could not be tried, `readOnly`: by nobody; `asked`: the kernel answers questions about locks of the file. */
+  | {
+      readonly outcome: 'untried';
+      readonly asked: boolean;
+      readonly readOnly: boolean;
+      readonly evidence: string;
+    };
 
 /** The first byte, as all drivers lock. */
 const byte = 0;
@@ -33,7 +38,12 @@ export function tryLocksIn(folder: string, file?: string): LockTrial {
     const { code, syscall } = error as NodeJS.ErrnoException;
     if (syscall === 'fcntl') return { outcome: 'broken', evidence: causeText(error) };
     if (!notHere.includes(code)) throw error;
-    trial = { outcome: 'untried', asked: file !== undefined && isAnswered(file), evidence: causeText(error) };
+    trial = {
+      outcome: 'untried',
+      asked: file !== undefined && isAnswered(file),
+      readOnly: code === 'EROFS',
+      evidence: causeText(error),
+    };
   }
   return trial;
 }

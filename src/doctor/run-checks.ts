@@ -1,6 +1,6 @@
 /** Runs every check, and puts what was found in order. */
 import { resolve } from 'node:path';
-import { causeText, isHoldfastError } from '../errors.js';
+import { causeText, HoldfastError, isHoldfastError } from '../errors.js';
 import { readConfiguration, type Configuration } from '../manager/configuration.js';
 import { Identities } from '../plan/identities.js';
 import { glanceAtPath, lookAtPath, type Seen } from '../plan/look-at-path.js';
@@ -28,8 +28,15 @@ export async function runChecks(
 ): Promise<readonly Finding[]> {
   const surroundings = readSurroundings(await planOptions(file));
   const host = new Host();
-  const disks = lookAtDisks(paths, surroundings);
-  const found = [...(await runCheck('software', checkSoftware, host, disks))];
+  if (paths.includes('')) throw new HoldfastError('USAGE', 'a path is empty', { remedy: 'Name a disk.' });
+  const asked = [...new Set(paths)];
+  const missing = asked.length > 1 ? asked.flatMap(missingFinding) : [];
+  const absent = missing.map(({ subject }) => subject);
+  const disks = lookAtDisks(
+    asked.filter((path) => !absent.includes(path)),
+    surroundings,
+  );
+  const found = [...missing, ...(await runCheck('software', checkSoftware, host, disks))];
   const checks: readonly (readonly [name: string, check: Check])[] = [
     ['configuration', () => checkConfiguration(file)],
     ['visibility', checkVisibility],
@@ -80,6 +87,18 @@ async function planOptions(
   } catch (error) {
     if (!isHoldfastError(error, 'CONFIG')) throw error;
     return {};
+  }
+}
+
+/** Of several paths one that leads to no disk keeps nobody from looking at the others. */
+function missingFinding(path: string): Finding[] {
+  try {
+    look(resolve(path));
+    return [];
+  } catch (error) {
+    if (!isHoldfastError(error)) throw error;
+    const { message: what, remedy } = error;
+    return [finding('disk-missing', { subject: path, what, remedy })];
   }
 }
 

@@ -13,7 +13,6 @@ import { readLocksOf } from '../system/lock-lines.js';
 import { findMappings } from '../system/memory-maps.js';
 import { findOpenFiles } from '../system/open-files.js';
 import type { OpenFiles } from '../system/open-files.js';
-import { readProcessStat } from '../system/process.js';
 import type { Holder, Resource } from '../vocabulary.js';
 import { belowDevice } from './device-stack.js';
 import type { FindOptions as UnlockedOptions } from './find-unlocked-use.js';
@@ -29,6 +28,7 @@ import { deviceOfResource, inodeOfResource, resourceTargets } from './resource-t
 import type { ResourceTarget } from './resource-targets.js';
 import { unaccountedHolders, unaccountedLocks } from './unaccounted-locks.js';
 import { isUnlocked } from './unlocked-writer.js';
+import { unseenProcesses } from './unseen-processes.js';
 import { lendVirtlockd } from './virtlockd-guest.js';
 import { findHiddenReaders, findHiddenWriters } from './written-file.js';
 import type { HiddenWriters } from './written-file.js';
@@ -188,15 +188,4 @@ function unseenParts(
     resource.path !== undefined &&
     (everyone ? isUsed(resource) : isOpenForWriting(resource.path)) === false;
   return proven ? parts : [...parts, ...here];
-}
-
-function unseenProcesses({ denied, hidden }: OpenFiles<unknown>): string | undefined {
-  const root = process.geteuid?.() === 0;
-  const hint = root ? '' : ' (look as root)';
-  if (hidden) return `the processes of other users, which this host hides${hint}`;
-  const programs = denied.filter((pid) => readProcessStat(pid)?.kernelThread === false);
-  if (programs.length === 0) return undefined;
-  return programs.length === 1
-    ? `what process ${programs[0]} has open, which may not be seen${hint}`
-    : `what ${programs.length} processes have open, which may not be seen${hint}`;
 }

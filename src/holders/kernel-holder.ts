@@ -33,9 +33,39 @@ export function kernelHolder(use: KernelUse): Holder {
     evidence: all.map(({ evidence }) => evidence),
     // What goes through a read-only loop device is a reader like any other that has no lock.
     refuses: use.readOnly === true ? [] : refusedWithoutLock,
-    // What stands on top has to end first.
-    remedy: [...new Set(named.toReversed().map(remedy))].join(', then '),
+    remedy: remedyOf(all, named),
   };
+}
+
+function remedyOf(all: readonly KernelUse[], named: readonly KernelUse[]): string {
+  const own = all.find(isOfThisHost);
+  if (own !== undefined) return `leave it alone: this host itself runs from it (${own.where})`;
+  // What stands on top has to end first.
+  return [...new Set(named.toReversed().map(remedy))].join(', then ');
+}
+
+/** Where a host has itself (hier(7)), and below it whatever it likes; a container has some files there too. */
+const systemFolders = ['/boot', '/efi', '/etc', '/usr', '/nix', '/dev', '/proc', '/sys', '/run/host'];
+/** Below these stand disks of guests as well. */
+const systemPoints = [
+  '/',
+  '/var',
+  '/var/log',
+  '/var/tmp',
+  '/var/lib',
+  '/home',
+  '/root',
+  '/opt',
+  '/tmp',
+  '/run',
+];
+
+function isOfThisHost({ kind, where, namespacePid }: KernelUse): boolean {
+  if (kind !== 'mount' || namespacePid !== undefined) return false;
+  return (
+    systemPoints.includes(where) ||
+    systemFolders.some((folder) => where === folder || where.startsWith(`${folder}/`))
+  );
 }
 
 function withAbove(use: KernelUse): KernelUse[] {
@@ -72,7 +102,9 @@ function remedy(use: KernelUse): string {
   switch (use.kind) {
     case 'mount': {
       const command = `umount ${shellWord(use.where)}`;
-      return use.namespacePid === undefined ? command : `nsenter -t ${use.namespacePid} -m ${command}`;
+      if (use.namespacePid === undefined) return command;
+      if (use.where === '/') return `end what runs in the mount namespace of process ${use.namespacePid}`;
+      return `nsenter -t ${use.namespacePid} -m ${command}`;
     }
     case 'swap':
       return `swapoff ${shellWord(use.where)}`;

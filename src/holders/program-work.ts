@@ -25,7 +25,7 @@ export function programWork(program: string, argv: readonly string[]): ProgramWo
     case 'nbdkit':
       return nbdkit(argv);
     case 'qemu-io':
-      return both('reads and writes it by hand (qemu-io)');
+      return { reading: 'looks at it by hand (qemu-io)', writing: 'reads and writes it by hand (qemu-io)' };
     default:
       return undefined;
   }

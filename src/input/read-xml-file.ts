@@ -52,7 +52,8 @@ async function readBytes(path: string, file: string): Promise<Buffer> {
   } catch (cause) {
     const { code } = cause as NodeJS.ErrnoException;
     if (code === 'ENOENT' || code === 'ENOTDIR') {
-      throw new HoldfastError('NO_SUCH_FILE', `${file} does not exist`, { resource: file, cause });
+      const why = code === 'ENOENT' ? 'does not exist' : 'cannot exist: a part of the path is a file';
+      throw new HoldfastError('NO_SUCH_FILE', `${file} ${why}`, { resource: file, cause });
     }
     if (code === 'EISDIR') {
       const details = { resource: file, remedy: 'Name a file.' };

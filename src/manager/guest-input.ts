@@ -126,6 +126,7 @@ function describeDisk(disk: string | DiskInput): DiskDescription {
   if (typeof disk === 'string') return parseDiskArgument(disk);
   if (typeof disk?.path !== 'string') throw wrongInput('a disk must be a path, or an object with a path');
   const { path, mode = 'exclusive', format } = disk;
+  if (path === '') throw wrongInput('the path of a disk is empty');
   if (!askedModes.includes(mode)) {
     throw wrongInput(`the mode of ${path} must be one of ${askedModes.join(', ')}, but is ${mode}`);
   }

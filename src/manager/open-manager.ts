@@ -284,7 +284,7 @@ export class Manager {
    */
   async who(input: GuestInput, options: LookOptions = {}): Promise<readonly ResourceUse[]> {
     const lookout = await this.#lookout(input, options);
-    return (await import('./who.js')).look(lookout);
+    return (await import('./who.js')).look(lookout, options);
   }
 
   /** The same at once, and then each time that it has changed, until the signal is aborted. Throws what `who` throws. */

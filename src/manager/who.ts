@@ -1,10 +1,20 @@
 /** Who holds or uses what a guest is made of: looks, and takes nothing. `watch-holders.ts` looks again and again. */
-import { isHoldfastError, causeText } from '../errors.js';
+import { isHoldfastError, causeText, type HoldfastError } from '../errors.js';
+import { lookAtPath } from '../plan/look-at-path.js';
 import { makePlan, type PlanOptions } from '../plan/make-plan.js';
-import type { GuestDescription, Holder, PlanItem, Resource, Role } from '../vocabulary.js';
+import type {
+  DiskDescription,
+  GuestDescription,
+  Holder,
+  Plan,
+  PlanItem,
+  Resource,
+  Role,
+} from '../vocabulary.js';
 import type { DriverChain, StartedDriver } from './driver-chain.js';
 import type { LiveRecord } from './hold-record.js';
 import { lookForHolders } from './holders-of.js';
+import { requireNoMistake } from './require-no-mistake.js';
 import { runningGuest } from './running-guest.js';
 
 /** How it stands with one thing that was asked about. */
@@ -24,11 +34,18 @@ export interface ResourceUse {
   readonly unseen?: string;
   /** What else is worth knowing of it. */
   readonly notes: readonly string[];
+  /** It leads to no disk, so nothing was looked at; only with `LookOptions.reportMissing`. */
+  readonly error?: HoldfastError;
 }
 
 export interface LookOptions {
   /** Gives up. */
   readonly signal?: AbortSignal;
+  /**
+   * A disk named by its path that is not there, or is no disk, is a use with an `error`, and the others are looked at.
+   * Not for `watch`. Default: an error of the call.
+   */
+  readonly reportMissing?: boolean;
 }
 
 /** Something to look at. */
@@ -52,8 +69,36 @@ export interface Lookout {
 }
 
 /** Plans and looks once. Throws what `subjectsOf` throws. */
-export async function look(lookout: Lookout): Promise<readonly ResourceUse[]> {
-  return withRunningGuests(await lookAt(await subjectsOf(lookout), lookout));
+export async function look(
+  lookout: Lookout,
+  { reportMissing = false }: LookOptions = {},
+): Promise<readonly ResourceUse[]> {
+  const { guest } = lookout;
+  const missing = reportMissing ? guest.disks.flatMap((disk) => missingUse(disk) ?? []) : [];
+  const absent = missing.map(({ disk }) => disk);
+  const there = {
+    ...lookout,
+    guest: { ...guest, disks: guest.disks.filter((disk) => !absent.includes(disk)) },
+  };
+  const uses = withRunningGuests(await lookAt(await subjectsOf(there), there));
+  return [...missing.map(({ use }) => use), ...uses];
+}
+
+/** A disk from a command line, not from XML, at whose path there is none. */
+function missingUse(disk: DiskDescription): { disk: DiskDescription; use: ResourceUse } | undefined {
+  const { label, source, place, role, optional } = disk;
+  if (place !== undefined || optional || source.type !== 'file') return undefined;
+  try {
+    lookAtPath(source.path, 'disk', {}, true);
+    return undefined;
+  } catch (error) {
+    if (!isHoldfastError(error)) throw error;
+    const resource = unknownDisk(label);
+    return {
+      disk,
+      use: { resource, role, state: 'not fully seen', holders: [], unseen: error.message, notes: [], error },
+    };
+  }
 }
 
 /**
@@ -61,9 +106,10 @@ export async function look(lookout: Lookout): Promise<readonly ResourceUse[]> {
  * whoever would refuse a request for the part.
  * Throws `NO_SUCH_FILE`, `NOT_A_DISK`, `RELATIVE_PATH`, and what else cannot be planned at all.
  */
-export async function subjectsOf({ guest, planOptions }: Lookout): Promise<readonly Subject[]> {
+export async function subjectsOf({ guest, planOptions, chain }: Lookout): Promise<readonly Subject[]> {
   // All is wanted, whatever `run` would say of it.
   const plan = await makePlan(guest, { ...planOptions, allowUnlocked: false, identityOnly: true });
+  await requireLockable(plan, chain);
   const subjects = new Map<string, Subject>();
   for (const item of plan.items) {
     const subject = subjectOf(item, guest);
@@ -80,6 +126,12 @@ export async function subjectsOf({ guest, planOptions }: Lookout): Promise<reado
   return withNotes([...subjects.values()], plan.notes);
 }
 
+/** What `run` refuses because it is wrong is wrong here too: nobody can have a lease that cannot be kept where it says. */
+async function requireLockable(plan: Plan, chain: DriverChain): Promise<void> {
+  const drivers = await startedDrivers(chain);
+  if (drivers.unseen === undefined) requireNoMistake(await chain.assign(plan.requests), plan);
+}
+
 function subjectOf(item: PlanItem, guest: GuestDescription): Subject | undefined {
   const { role, label, verdict, resource, reason } = item;
   if (resource !== undefined) return { resource, role, notes: [] };
@@ -87,14 +139,11 @@ function subjectOf(item: PlanItem, guest: GuestDescription): Subject | undefined
   const behindSocket = guest.disks.some((disk) => disk.label === label && disk.source.type === 'vhostuser');
   // What else is skipped is an empty drive, or nothing that anybody could hold.
   if (verdict !== 'refuse' && role !== 'base' && !behindSocket) return undefined;
-  const unknown = {
-    kind: 'disk',
-    identity: `unknown:${label}`,
-    label,
-    storage: 'name',
-    scope: 'host',
-  } as const;
-  return { resource: unknown, role, notes: [], obscure: reason ?? 'nobody can tell where it is' };
+  return { resource: unknownDisk(label), role, notes: [], obscure: reason ?? 'nobody can tell where it is' };
+}
+
+function unknownDisk(label: string): Resource {
+  return { kind: 'disk', identity: `unknown:${label}`, label, storage: 'name', scope: 'host' };
 }
 
 /** Each note at what it speaks of, or else at the first. */

@@ -24,6 +24,8 @@ export interface ProcessStat {
   readonly ppid: number;
   /** One of the kernel's own: it has no program, no arguments and no descriptors. */
   readonly kernelThread: boolean;
+  /** How many threads it has: one of a process whose only thread has ended. */
+  readonly threads: number;
   /** Clock ticks after boot (field 22): with the pid it names a process for good. */
   readonly startTime: number;
 }
@@ -57,7 +59,8 @@ export function parseProcessStat(text: string): ProcessStat | undefined {
     .trim()
     .split(/\s+/);
   const [state, ppidText, , , , , flagsText] = fields;
-  // Field 22 of the whole line; the state, field 3, is the first of these.
+  // Fields 20 and 22 of the whole line; the state, field 3, is the first of these.
+  const threadsText = fields[20 - 3];
   const startText = fields[22 - 3];
   if (state === undefined || ppidText === undefined || startText === undefined) return undefined;
   // proc_pid_stat(5), field 9: PF_KTHREAD of the kernel's sched.h.
@@ -68,6 +71,7 @@ export function parseProcessStat(text: string): ProcessStat | undefined {
     state,
     ppid: Number(ppidText),
     kernelThread,
+    threads: /^\d+$/.test(threadsText ?? '') ? Number(threadsText) : 1,
     startTime: Number(startText),
   };
 }

@@ -68,7 +68,7 @@ test('free is said plainly', () => {
 });
 
 test('what could not be seen, and how to see it', () => {
-  const unseen = 'what 2 processes have open, which may not be seen (look as root)';
+  const unseen = 'what 2 processes have open, which cannot be looked into (look as root)';
   assert.equal(
     render(use({ state: 'not fully seen', unseen, notes: ['its base is missing'] })),
     `/a.qcow2: nobody was found, but not everything could be seen

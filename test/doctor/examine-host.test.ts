@@ -48,6 +48,17 @@ test('a path that is not there, and one that is no disk', async () => {
   await assert.rejects(examineHost(['/dev/null']), { code: 'NOT_A_DISK', exitCode: 66 });
 });
 
+test('of several paths one that leads nowhere is a finding, and the others are examined', async () => {
+  const disk = rawDisk(join(folder, 'there.img'));
+  const gone = join(folder, 'gone');
+  const found = await examineHost([gone, disk, '/dev/null']);
+  assert.deepEqual(about(gone, found), ['disk-missing']);
+  assert.deepEqual(about('/dev/null', found), ['disk-missing']);
+  assert.deepEqual(about(disk, found).toSorted(), quiet.toSorted());
+  assert.match(found[0]?.what ?? '', /gone \(disk\) does not exist/);
+  await assert.rejects(examineHost([disk, '']), { code: 'USAGE' });
+});
+
 test('a hard link, and a writer without a lock', async () => {
   const disk = rawDisk(join(folder, 'linked.img'));
   const link = join(folder, 'link.img');
@@ -101,7 +112,7 @@ test('a real QEMU: with its locks, with locking=off', async (t) => {
       'guest-without-lock',
     );
     assert.match(unlocked.what, new RegExp(`guest "doctor-bad" \\(pid ${bad.pid}\\)`));
-    assert.ok(about(bare, found).includes('written-without-lock'));
+    assert.ok(!about(bare, found).includes('written-without-lock'), 'it is said once');
     // Without being asked about the disk, too.
     assert.ok(about(bare, await examineHost()).includes('guest-without-lock'));
   } finally {
@@ -155,6 +166,28 @@ test('an ordinary user is told what could not be seen', (t) => {
   const said = found.filter(({ subject }) => subject === disk);
   assert.match(only(said, 'locks-untried').what, /the kernel answers/);
   assert.equal(only(said, 'not-writable').level, 'note');
+});
+
+test('on a file system that is mounted read-only it is that which is to be changed, and not the user', (t) => {
+  if (!needs(t, 'root', 'unshare')) return;
+  const point = join(folder, 'read-only');
+  mkdirSync(point);
+  const mount = `mount -t tmpfs none "$0" && : > "$0/a.img" && mount -o remount,ro "$0" && exec "$@"`;
+  const { stdout, stderr } = spawnSync(
+    'unshare',
+    ['-m', '--propagation', 'private', 'sh', '-c', mount, point, ...node, look, join(point, 'a.img')],
+    { encoding: 'utf8' },
+  );
+  assert.notEqual(stdout, '', stderr);
+  const found = JSON.parse(stdout) as Finding[];
+  for (const id of ['not-writable', 'locks-untried'] as const) {
+    const { what, remedy } = only(
+      found.filter(({ subject }) => subject === join(point, 'a.img')),
+      id,
+    );
+    assert.match(what, /mounted read-only/);
+    assert.match(remedy ?? '', /^Mount the file system for writing/);
+  }
 });
 
 test("an ordinary user sees of root's guests what their command lines say", async (t) => {

@@ -59,8 +59,8 @@ test('an overlay has locks of its own: one on the file below is not seen through
 
 test('what the trial says becomes a finding', () => {
   assert.equal(lockFinding('x', { outcome: 'broken', evidence: 'ENOLCK' }).id, 'locks-missing');
-  const asked = lockFinding('x', { outcome: 'untried', asked: true, evidence: 'EACCES' });
-  const unasked = lockFinding('x', { outcome: 'untried', asked: false, evidence: 'EACCES' });
+  const asked = lockFinding('x', { outcome: 'untried', asked: true, readOnly: false, evidence: 'EACCES' });
+  const unasked = lockFinding('x', { outcome: 'untried', asked: false, readOnly: true, evidence: 'EACCES' });
   assert.deepEqual([asked.id, unasked.id], ['locks-untried', 'locks-untried']);
   assert.match(asked.what, /the kernel answers/);
   assert.doesNotMatch(unasked.what, /the kernel answers/);

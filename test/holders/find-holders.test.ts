@@ -317,7 +317,7 @@ test('without privileges: locks show without their process, and what was not see
     unlocked: unknown;
   };
   assert.equal(complete, false);
-  assert.match(unseen ?? '', /^what \d+ processes have open, which may not be seen \(look as root\)$/);
+  assert.match(unseen ?? '', /^what \d+ processes have open, which cannot be looked into \(look as root\)$/);
   const words = new Map(holders.map(({ pid, program, through }) => [`${pid} ${program}`, through]));
   assert.deepEqual(
     words,

@@ -67,6 +67,21 @@ test('what stands on top ends first; of many uses some are named', () => {
   assert.equal(evidence.length, 21);
 });
 
+test('nobody is told to end what the host itself runs from', () => {
+  const own = (where: string): string => `leave it alone: this host itself runs from it (${where})`;
+  for (const where of ['/', '/boot/efi', '/usr', '/var', '/home', '/etc/hosts'])
+    assert.equal(kernelHolder(use('mount', where)).remedy, own(where), where);
+  const volume = dm('vg-root', 'LVM-abc');
+  const root = { ...volume, above: [use('mount', '/srv/a'), use('mount', '/')] };
+  assert.equal(kernelHolder(root).remedy, own('/'));
+  for (const where of ['/var/lib/libvirt/images', '/srv', '/mnt/usr', '/home/user/mnt'])
+    assert.equal(kernelHolder(use('mount', where)).remedy, `umount ${where}`);
+  assert.equal(
+    kernelHolder(use('mount', '/', { namespacePid: 77 })).remedy,
+    'end what runs in the mount namespace of process 77',
+  );
+});
+
 test('a read-only loop device, and what is mounted from it, is only shown', () => {
   const { through, refuses } = kernelHolder(
     use('loop', '/dev/loop0', { readOnly: true, above: [use('mount', '/mnt')] }),

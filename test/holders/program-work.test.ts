@@ -54,6 +54,13 @@ test('qemu-storage-daemon by its exports, nbdkit by its plugin', () => {
   assert.equal(words('nbdkit')[1], 'serves it over NBD (nbdkit)');
 });
 
+test('qemu-io, which only looks at what it has not open for writing', () => {
+  assert.deepEqual(words('qemu-io -r a'), [
+    'looks at it by hand (qemu-io)',
+    'reads and writes it by hand (qemu-io)',
+  ]);
+});
+
 test('nothing is said of other programs', () => {
   assert.equal(programWork('dd', ['dd', 'convert']), undefined);
   assert.equal(programWork('constructor', []), undefined);

@@ -90,6 +90,24 @@ test('a path that leads nowhere is an error; one that run would refuse is not', 
   ]);
 });
 
+test('a lease that cannot be kept where it says is as wrong as for plan; one whose place is missing is free', async () => {
+  const file = disk('no-lockspace');
+  await assert.rejects(who({ leases: [`space:k:${file}`] }, none), (error) => {
+    assert.ok(isHoldfastError(error, 'NOT_A_DISK'), String(error));
+    assert.match(error.message, /no-lockspace is not a directory/);
+    return true;
+  });
+  const [use] = await who({ leases: [`space:k:${join(folder, 'gone')}`] }, none);
+  assert.equal(use?.state, 'free');
+});
+
+test('an empty path is no path', async () => {
+  await assert.rejects(
+    who({ disks: [{ path: '', mode: 'read' }] }, none),
+    (error) => isHoldfastError(error, 'USAGE') && /the path of a disk is empty/.test(error.message),
+  );
+});
+
 function overlayOf(name: string): Buffer {
   return craftQcow2({ name, extensions: [{ type: backingFormat, data: Buffer.from('raw') }] });
 }

@@ -34,7 +34,7 @@ test('where a lease is kept has to be there, and be something that can keep it',
   writeFileSync(file, '');
   execFileSync('mkfifo', [pipe]);
   await failsWith('NO_SUCH_FILE', lease(join(folder, 'gone')), /gone \(lease ls:key\) does not exist/);
-  await failsWith('NO_SUCH_FILE', lease(join(file, 'below')), /does not exist/);
+  await failsWith('NO_SUCH_FILE', lease(join(file, 'below')), /cannot exist: a part of the path is a file/);
   await failsWith('NOT_A_DISK', lease(pipe), /is neither a regular file/);
   // Whether it has to be a file or a folder, the driver knows.
   for (const path of [file, folder]) {

@@ -1,7 +1,7 @@
 /** What only the built command can get wrong: it is compiled code in one file, and not the sources. */
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { chownSync, mkdirSync, writeFileSync } from 'node:fs';
+import { chownSync, copyFileSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import type { CheckedPlan } from '../../src/index.js';
@@ -34,6 +34,20 @@ test('--domain asks libvirt', async (t) => {
     plan.items.map(({ label }) => label),
     ['asked', image],
   );
+});
+
+test('a copy of the command alone says what it lacks; a symlink works', async () => {
+  const alone = join(folder, 'alone');
+  mkdirSync(alone);
+  copyFileSync(holdfast, join(alone, 'holdfast'));
+  const copied = await start(join(alone, 'holdfast'), ['version']).ended;
+  assert.equal(copied.status, 127);
+  assert.match(
+    copied.stderr,
+    /^holdfast: .*program\.js cannot be read \(ENOENT\): .*installed with\n {2}try .*\n$/,
+  );
+  symlinkSync(holdfast, join(alone, 'link'));
+  assert.equal((await start(join(alone, 'link'), ['version']).ended).status, 0);
 });
 
 test('the chain of an image that is not qcow2 is asked of qemu-img', async (t) => {

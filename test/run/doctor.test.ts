@@ -44,6 +44,12 @@ test('usage 64, a path that is not there 66; a wrong configuration is a finding'
   const gone = await call(['doctor', join(folder, 'gone.img')]);
   assert.equal(gone.status, 66);
   assert.match(gone.stderr, /gone\.img \(disk\) does not exist/);
+  assert.equal((await call(['doctor', ''])).status, 64);
+  const there = rawDisk(join(folder, 'there.img'));
+  const both = await call(['doctor', '-v', join(folder, 'gone.img'), there]);
+  assert.equal(both.status, 66);
+  assert.match(both.stdout, /^problem: .*gone\.img \(disk\) does not exist.* \[disk-missing\]$/m);
+  assert.match(both.stdout, /^fine: .*there\.img: locks work here/m);
   const file = join(folder, 'wrong.toml');
   writeFileSync(file, 'driver = 3\n');
   const wrong = await call(['doctor', '--config', file]);
@@ -62,6 +68,9 @@ test('a QEMU with locking=off is named, with or without a path', async (t) => {
       stdout,
       new RegExp(`^problem: ${disk}: guest "web7" \\(pid ${qemu.pid}\\) has it open`, 'm'),
     );
+    const named = await call(['doctor', disk]);
+    assert.equal(named.stdout.split(`pid ${qemu.pid}`).length, 2, 'once, also where its disk is asked about');
+    assert.match(named.stdout, /\[guest-without-lock\]/);
   } finally {
     await end(qemu);
   }

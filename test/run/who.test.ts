@@ -120,6 +120,8 @@ test('what is wrong with the command line or the input', async () => {
   const { status, stderr } = await call(['who', missing]);
   assert.equal(status, 66);
   assert.match(stderr, /missing\.raw.* does not exist/);
+  const empty = await call(['who', '']);
+  assert.deepEqual([empty.status, empty.stderr.split('\n')[0]], [64, 'holdfast: a PATH is empty']);
   const nothing = await call(['who']);
   assert.equal(nothing.status, 64);
   assert.match(nothing.stderr, /there is nothing to look at\n.*PATH/);
@@ -129,6 +131,28 @@ test('what is wrong with the command line or the input', async () => {
   const json = await call(['who', '--json', missing]);
   assert.equal(json.status, 66);
   assert.equal((JSON.parse(json.stdout) as { code: string }).code, 'NO_SUCH_FILE');
+});
+
+test('one of several paths is not there: said beside the others, and status 66', async () => {
+  const missing = join(folder, 'missing.raw');
+  const { status, stdout, stderr } = await call(['who', disk, missing, '/dev/null']);
+  assert.deepEqual([status, stderr], [66, '']);
+  assert.match(
+    stdout,
+    new RegExp(`^${missing}: error: ${missing} \\(disk\\) does not exist.*\n {2}try {7}Check`, 'm'),
+  );
+  assert.match(stdout, /^\/dev\/null: error: .* is neither a regular file/m);
+  assert.match(stdout, new RegExp(`^${disk}: free$`, 'm'));
+  const json = await call(['who', '--json', missing, disk]);
+  assert.equal(json.status, 66);
+  const uses = JSON.parse(json.stdout) as { state: string; error?: { code: string } }[];
+  assert.deepEqual(
+    uses.map(({ state, error }) => [state, error?.code]),
+    [
+      ['not fully seen', 'NO_SUCH_FILE'],
+      ['free', undefined],
+    ],
+  );
 });
 
 test('--json: everything that the text has', async () => {

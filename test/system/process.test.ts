@@ -26,7 +26,7 @@ import { parsePasswd } from '../../src/system/user-name.js';
 import { startActor } from '../holders/actor.js';
 
 function statLine(comm: string, { state = 'S', ppid = 7, flags = 4194560, startTime = 12345 } = {}): string {
-  return `42 (${comm}) ${state} ${ppid} 42 42 0 -1 ${flags} ${'0 '.repeat(12)}${startTime} 1000 200 0\n`;
+  return `42 (${comm}) ${state} ${ppid} 42 42 0 -1 ${flags} ${'0 '.repeat(10)}1 0 ${startTime} 1000 200 0\n`;
 }
 
 test('the name of a process may hold anything, parentheses and newlines included', () => {
@@ -36,6 +36,7 @@ test('the name of a process may hold anything, parentheses and newlines included
       state: 'S',
       ppid: 7,
       kernelThread: false,
+      threads: 1,
       startTime: 12345,
     });
   }
@@ -112,6 +113,7 @@ test('a recorded process: everything that is told of it', (t) => {
     state: 'S',
     ppid: 7,
     kernelThread: false,
+    threads: 1,
     startTime: 6199,
     exe: 'qemu-system-x86_64',
     argv: ['/usr/bin/qemu-system-x86_64', '-S'],

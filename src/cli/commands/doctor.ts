@@ -5,6 +5,7 @@ import { styleFor, type Paint, type Style } from '../style.js';
 import { writeOut } from '../write.js';
 
 const somethingFound = 1;
+const noSuchDisk = 66;
 
 /** `holdfast doctor`. */
 export async function doctor({ options, operands }: Parsed): Promise<number> {
@@ -15,6 +16,7 @@ export async function doctor({ options, operands }: Parsed): Promise<number> {
       ? `${JSON.stringify(findings, null, 2)}\n`
       : renderFindings(findings, styleFor(1), options.has('verbose')),
   );
+  if (findings.some(({ id }) => id === 'disk-missing')) return noSuchDisk;
   return findings.some(({ level }) => level === 'problem' || level === 'warning') ? somethingFound : 0;
 }
 

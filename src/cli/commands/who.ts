@@ -35,6 +35,7 @@ function inputFrom(options: OptionValues, paths: readonly string[]): GuestParts 
 }
 
 function requireReadablePaths(paths: readonly string[]): void {
+  if (paths.includes('')) throw new HoldfastError('USAGE', 'a PATH is empty', { remedy: 'Name a disk.' });
   try {
     requireFaithfulArguments(paths);
   } catch (error) {
@@ -46,7 +47,9 @@ function requireReadablePaths(paths: readonly string[]): void {
 }
 
 async function once(manager: Manager, input: GuestParts, options: OptionValues): Promise<number> {
-  const uses = await manager.who(input);
+  // One of several that is not there is told beside the others; a single one is the error itself.
+  const reportMissing = (input.disks ?? []).length > 1;
+  const uses = await manager.who(input, { reportMissing });
   if (options.has('json')) {
     writeOut(`${JSON.stringify(uses, null, 2)}\n`);
   } else {
@@ -54,6 +57,8 @@ async function once(manager: Manager, input: GuestParts, options: OptionValues):
     const verbose = options.has('verbose');
     writeOut(uses.map((use) => renderUse(use, { style, verbose })).join(uses.some(isLong) ? '\n' : ''));
   }
+  const missing = uses.find(({ error }) => error !== undefined)?.error;
+  if (missing !== undefined) return missing.exitCode;
   if (uses.some(({ state }) => state === 'in use')) return inUse;
   return uses.every(({ state }) => state === 'free') ? free : notFullySeen;
 }

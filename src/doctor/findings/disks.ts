@@ -2,6 +2,12 @@
 import type { FindingEntry } from '../finding-entry.js';
 
 export const disks = {
+  'disk-missing': {
+    level: 'problem',
+    what: 'One of several paths leads to no disk.',
+    why: 'Nothing could be said of it; the others were examined.',
+    remedy: 'Check the path.',
+  },
   'disk-unused': {
     level: 'fine',
     what: 'Nobody writes to the disk without a lock.',

@@ -68,6 +68,12 @@ export const host = {
     why: 'What the processes of other users have open cannot be seen: guests and writers among them were not examined.',
     remedy: 'Run it as root to examine them too.',
   },
+  'processes-closed': {
+    level: 'note',
+    what: 'Some processes cannot be looked into, not even by root.',
+    why: 'A guest or a writer among them is not found: nobody can say that a disk is free.',
+    remedy: "Run it on the host itself, with all of root's capabilities (CAP_SYS_PTRACE).",
+  },
   'host-not-seen': {
     level: 'warning',
     what: 'This runs in a container or another pid namespace.',
