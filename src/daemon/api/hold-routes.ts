@@ -7,6 +7,8 @@ import type { ApiContext } from './api-context.js';
 import { guestInput } from './guest-body.js';
 import { holdAnswer } from './hold-answer.js';
 import type { BookedHold } from './hold-book.js';
+import { lockAnswers } from './lock-answers.js';
+import { withGuestsNamed } from './lockd-holders.js';
 import { ownerProcess, peerOf } from './peer.js';
 import {
   EmptyBody,
@@ -82,7 +84,7 @@ export function addHoldRoutes(app: FastifyInstance, context: ApiContext): void {
         timed(isRefusal ? 'refused' : 'failed');
         if (isRefusal)
           context.events.add('refused', { owner: process.pid, resource: error.resource, code: error.code });
-        throw error;
+        throw isRefusal ? await withGuestsNamed(error, () => lockAnswers(context.lockd)) : error;
       }
     },
   );

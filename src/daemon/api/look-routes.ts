@@ -2,9 +2,11 @@
 import type { Static } from '@sinclair/typebox';
 import type { FastifyInstance } from 'fastify';
 import { version } from '../../version.js';
-import type { DriverAnswer, HealthAnswer, LockAnswer } from './answer-schemas.js';
+import type { DriverAnswer, HealthAnswer } from './answer-schemas.js';
 import type { ApiContext } from './api-context.js';
 import { guestInput } from './guest-body.js';
+import { lockAnswers } from './lock-answers.js';
+import { withGuests } from './lockd-holders.js';
 import { NoQuery, type PlanBody } from './request-schemas.js';
 import { failures, listOf, schema } from './route-schemas.js';
 import { untilGone } from './until-gone.js';
@@ -13,6 +15,7 @@ const startedAt = new Date().toISOString();
 
 export function addLookRoutes(app: FastifyInstance, context: ApiContext): void {
   const { manager, book, lockd, metrics, restarts } = context;
+  const locks = (): ReturnType<typeof lockAnswers> => lockAnswers(lockd);
 
   app.get(
     '/v1/health',
@@ -66,20 +69,7 @@ export function addLookRoutes(app: FastifyInstance, context: ApiContext): void {
         response: { 200: listOf('Lock'), ...failures },
       },
     },
-    async (): Promise<LockAnswer[]> =>
-      (await lockd.locks()).map(({ lockspace, name, shared, since, owners }) => ({
-        lockspace,
-        name,
-        mode: shared ? 'shared' : 'exclusive',
-        since,
-        owners: owners.map(({ name, uuid, id, pid, startTime }) => ({
-          name,
-          uuid: dashed(uuid),
-          id,
-          pid,
-          startTime,
-        })),
-      })),
+    locks,
   );
 
   app.post<{ Body: PlanBody }>(
@@ -94,7 +84,11 @@ export function addLookRoutes(app: FastifyInstance, context: ApiContext): void {
     async ({ body }, reply) => {
       const { allowUnlocked } = body;
       const options = allowUnlocked === undefined ? {} : { allowUnlocked };
-      return manager.plan(guestInput(body), { ...options, signal: untilGone(reply) });
+      const plan = await manager.plan(guestInput(body), { ...options, signal: untilGone(reply) });
+      const states = await Promise.all(
+        plan.states.map(async (state) => ({ ...state, holders: await withGuests(state.holders, locks) })),
+      );
+      return { ...plan, states };
     },
   );
 
@@ -107,7 +101,12 @@ export function addLookRoutes(app: FastifyInstance, context: ApiContext): void {
         response: { 200: listOf('Use'), ...failures },
       },
     },
-    async ({ body }, reply) => manager.who(guestInput(body), { signal: untilGone(reply) }),
+    async ({ body }, reply) => {
+      const uses = await manager.who(guestInput(body), { signal: untilGone(reply) });
+      return Promise.all(
+        uses.map(async (use) => ({ ...use, holders: await withGuests(use.holders, locks) })),
+      );
+    },
   );
 
   app.get(
@@ -135,10 +134,4 @@ async function driversOf({ manager, drivers }: ApiContext): Promise<Static<typeo
       },
     ];
   });
-}
-
-/** libvirt's 32 digits as everybody writes them. */
-function dashed(uuid: string): string {
-  const parts = /^(.{8})(.{4})(.{4})(.{4})(.{12})$/.exec(uuid)?.slice(1);
-  return parts === undefined ? uuid : parts.join('-');
 }

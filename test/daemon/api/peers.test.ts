@@ -1,0 +1,115 @@
+/** Who may do what: as the kernel says who asks. */
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { chmodSync, mkdirSync, statSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { after, before, describe, test } from 'node:test';
+import { accessOf } from '../../../src/daemon/api/peer.js';
+import { commandFolder } from '../../beds/command.js';
+import { RunningDaemon } from '../../beds/running-daemon.js';
+import { lacks } from '../../needs.js';
+
+const folder = commandFolder();
+const [nobody, somegroup] = [65534, 54321];
+
+test('root and the own user may do everything, members of the group may look, nobody else anything', () => {
+  const groups = () => [100, somegroup];
+  assert.equal(accessOf({ uid: 0 }, undefined, groups, 1000), 'change');
+  assert.equal(accessOf({ uid: 1000 }, undefined, groups, 1000), 'change');
+  assert.equal(accessOf({ uid: 1001 }, somegroup, groups, 1000), 'look');
+  assert.equal(accessOf({ uid: 1001 }, 101, groups, 1000), undefined);
+  assert.equal(accessOf({ uid: 1001 }, undefined, groups, 1000), undefined);
+});
+
+/** A request by another user, with Node's own client; gives the status, or the error's code. */
+function askAs(user: readonly string[], socket: string, method: string, path: string, body: unknown): string {
+  const program = `
+    const body = process.argv[4];
+    const sent = require('node:http').request({
+      socketPath: process.argv[1], method: process.argv[2], path: process.argv[3],
+      headers: body === '' ? {} : { 'content-type': 'application/json' },
+    });
+    sent.on('error', (error) => console.log(error.code));
+    sent.on('response', (response) => { console.log(response.statusCode); response.destroy(); });
+    sent.end(body);`;
+  const text = body === undefined ? '' : JSON.stringify(body);
+  const { stdout, stderr } = spawnSync(
+    'setpriv',
+    [...user, process.execPath, '-e', program, socket, method, path, text],
+    { encoding: 'utf8', cwd: '/' },
+  );
+  return stdout.trim() + stderr;
+}
+
+describe('other users', { skip: lacks('root', 'setpriv') }, () => {
+  const disk = join(folder, 'disk.img');
+  const member = [`--reuid=${nobody}`, `--regid=${nobody}`, `--groups=${somegroup}`];
+  const stranger = [`--reuid=${nobody}`, `--regid=${nobody}`, '--clear-groups'];
+  let daemon: RunningDaemon;
+  before(async () => {
+    chmodSync(folder, 0o755);
+    writeFileSync(disk, 'data');
+    daemon = await RunningDaemon.start(folder, { args: ['--group', String(somegroup)] });
+  });
+  after(() => daemon?.stop());
+
+  test('the socket is the group’s, and no other folder can be listed', () => {
+    const { mode, gid } = statSync(daemon.apiSocket);
+    assert.deepEqual([mode & 0o777, gid], [0o660, somegroup]);
+    assert.equal(statSync(daemon.lockdSocket).mode & 0o777, 0o600);
+    assert.equal(statSync(join(folder, 'sockets')).mode & 0o777, 0o710);
+    assert.equal(statSync(join(folder, 'run')).mode & 0o077, 0);
+  });
+
+  test('a member looks, and locks nothing', () => {
+    const ask = (method: string, path: string, body?: unknown): string =>
+      askAs(member, daemon.apiSocket, method, path, body);
+    for (const path of ['/v1/health', '/v1/drivers', '/v1/holds', '/v1/locks', '/metrics', '/openapi.json']) {
+      assert.equal(ask('GET', path), '200', path);
+    }
+    assert.equal(ask('GET', '/v1/events'), '200');
+    assert.equal(ask('POST', '/v1/plan', { disks: [{ path: disk }] }), '200');
+    assert.equal(ask('POST', '/v1/who', { disks: [{ path: disk }] }), '200');
+    assert.equal(ask('POST', '/v1/holds', { disks: [{ path: disk }] }), '403');
+    assert.equal(ask('DELETE', '/v1/holds/0123456789ab'), '403');
+    for (const change of ['extend', 'shrink', 'suspend', 'resume', 'hand-over']) {
+      assert.equal(ask('POST', `/v1/holds/0123456789ab/${change}`, {}), '403', change);
+    }
+  });
+
+  test('anybody else cannot connect; and if he could, he would be refused', () => {
+    assert.equal(askAs(stranger, daemon.apiSocket, 'GET', '/v1/health', undefined), 'EACCES');
+    chmodSync(join(folder, 'sockets'), 0o711);
+    chmodSync(daemon.apiSocket, 0o666);
+    assert.equal(askAs(stranger, daemon.apiSocket, 'GET', '/v1/health', undefined), '403');
+    assert.equal(askAs(stranger, daemon.apiSocket, 'GET', '/v1/nothing', undefined), '403');
+  });
+
+  test('a daemon of a user: he and root lock; he names processes of his own alone', async () => {
+    const own = join(folder, 'own');
+    mkdirSync(join(own, 'run'), { recursive: true });
+    const theirs = join(own, 'disk.img');
+    writeFileSync(theirs, 'data');
+    const user = ['setpriv', `--reuid=${nobody}`, `--regid=${nobody}`, '--clear-groups'];
+    spawnSync('chown', ['-R', `${nobody}:${nobody}`, own]);
+    mkdirSync(join(own, 'sockets'), { mode: 0o700 });
+    spawnSync('chown', [`${nobody}:${nobody}`, join(own, 'sockets')]);
+    const session = await RunningDaemon.start(own, {
+      before: user,
+      env: { HOLDFAST_RUNTIME_DIR: join(own, 'run'), XDG_CONFIG_HOME: join(own, 'config'), HOME: own },
+    });
+    const ask = (body: unknown): string => askAs(stranger, session.apiSocket, 'POST', '/v1/holds', body);
+    const guest = { name: 'web1', uuid: '33333333-2222-4333-8444-555555555555' };
+    assert.equal(ask({ disks: [{ path: theirs }], owner: { ...guest, pid: process.pid } }), '403');
+    assert.equal(ask({ disks: [{ path: theirs }], owner: guest }), '201');
+    const root = await session.api.post('/v1/plan', { disks: [{ path: theirs }] });
+    assert.equal(root.status, 200, root.text);
+    const named = await session.api.post('/v1/holds', {
+      disks: [{ path: theirs }],
+      owner: { ...guest, pid: session.keeper.pid },
+      wait: 5_000,
+    });
+    assert.equal(named.status, 201, named.text);
+    assert.equal(await session.stop(), 0);
+  });
+});
