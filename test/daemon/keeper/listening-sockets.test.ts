@@ -1,0 +1,194 @@
+/** The sockets that are served: bound, left over, served by somebody else, or given by a service manager. */
+import assert from 'node:assert/strict';
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  readdirSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { createServer } from 'node:net';
+import { join } from 'node:path';
+import { afterEach, test } from 'node:test';
+import { takeGuard } from '../../../src/daemon/keeper/guard-file.js';
+import {
+  closeSockets,
+  openSockets,
+  type ServedSockets,
+} from '../../../src/daemon/keeper/listening-sockets.js';
+import { HoldfastError } from '../../../src/errors.js';
+import { acceptConnection, connectUnix } from '../../../src/system/unix-socket.js';
+import { ApiClient } from '../../beds/api-client.js';
+import { commandFolder, start } from '../../beds/command.js';
+import { holdfastdCommand } from '../../beds/holdfastd.js';
+import { until } from '../../beds/until.js';
+import { needs } from '../../needs.js';
+
+const folder = commandFolder();
+const open: ServedSockets[] = [];
+let count = 0;
+
+afterEach(() => open.splice(0).forEach(closeSockets));
+
+function newPlace(): string {
+  const place = join(folder, `place-${++count}`);
+  mkdirSync(place, { mode: 0o700 });
+  return place;
+}
+
+function serve(place: string, pidFile?: string): ServedSockets {
+  const served = openSockets([{ name: 'api', path: join(place, 'api.sock') }], pidFile, {});
+  open.push(served);
+  return served;
+}
+
+function isRefused(code: string, pattern: RegExp): (error: unknown) => boolean {
+  return (error) => {
+    assert.ok(error instanceof HoldfastError, String(error));
+    assert.equal(error.code, code);
+    assert.match(error.message, pattern);
+    return true;
+  };
+}
+
+test('bound for the owner alone, in a folder that is made; gone when it is closed', () => {
+  const place = join(newPlace(), 'deep/er');
+  const served = serve(place);
+  assert.equal(statSync(place).mode & 0o777, 0o700);
+  assert.equal(statSync(join(place, 'api.sock')).mode & 0o777, 0o600);
+  const connection = connectUnix(join(place, 'api.sock'));
+  assert.ok(connection > 0);
+  assert.ok(acceptConnection(served.sockets['api'] ?? -1) !== undefined);
+  closeSockets(open.pop() ?? served);
+  assert.deepEqual(readdirSync(place), []);
+});
+
+test('a socket that was left over is replaced; a file that is none is not', async () => {
+  const place = newPlace();
+  const path = join(place, 'api.sock');
+  const program = `require('node:net').createServer().listen(process.argv[1], () => process.kill(process.pid, 'SIGKILL'))`;
+  spawnSync(process.execPath, ['-e', program, path]);
+  assert.ok(existsSync(path));
+  serve(place);
+  const other = newPlace();
+  writeFileSync(join(other, 'api.sock'), 'precious');
+  assert.throws(() => serve(other), isRefused('NOT_PERMITTED', /is no socket/));
+  assert.equal(readFileSync(join(other, 'api.sock'), 'utf8'), 'precious');
+  assert.deepEqual(readdirSync(other), ['api.sock']);
+});
+
+test('who serves already is named, and left alone', async () => {
+  const place = newPlace();
+  const path = join(place, 'api.sock');
+  const server = createServer().listen(path);
+  await once(server, 'listening');
+  assert.throws(() => serve(place), isRefused('IN_USE', new RegExp(`served by .* \\(pid ${process.pid}\\)`)));
+  assert.ok(existsSync(path));
+  server.close();
+  await once(server, 'close');
+  serve(place);
+  assert.throws(() => serve(place), isRefused('IN_USE', /served by .* already/));
+});
+
+test('a folder that others can change is refused, and nothing is left of the attempt', () => {
+  const place = newPlace();
+  chmodSync(place, 0o777);
+  assert.throws(() => serve(place), isRefused('NOT_PERMITTED', /others can write/));
+  chmodSync(place, 0o700);
+  mkdirSync(join(place, 'theirs.sock.lock'));
+  const wanted = [
+    { name: 'api', path: join(place, 'own.sock') },
+    { name: 'lockd', path: join(place, 'theirs.sock') },
+  ];
+  assert.throws(() => openSockets(wanted, undefined, {}), isRefused('NOT_PERMITTED', /theirs/));
+  assert.deepEqual(readdirSync(place), ['theirs.sock.lock']);
+});
+
+test('a lock file is not followed to where a link leads', () => {
+  const place = newPlace();
+  writeFileSync(join(place, 'precious'), 'data');
+  symlinkSync(join(place, 'precious'), join(place, 'api.sock.lock'));
+  assert.throws(() => serve(place), isRefused('NOT_PERMITTED', /api\.sock\.lock/));
+  assert.equal(readFileSync(join(place, 'precious'), 'utf8'), 'data');
+});
+
+test('a guard is one process’s, and says whose', () => {
+  const path = join(newPlace(), 'guard');
+  assert.equal(typeof takeGuard(path, 0o600), 'number');
+  assert.deepEqual(takeGuard(path, 0o600), { takenBy: process.pid });
+  assert.equal(readFileSync(path, 'latin1'), `${process.pid}\n`);
+});
+
+test('virtlockd’s pid file: it does not start beside us, nor we beside it', async (t) => {
+  if (!needs(t, 'virtlockd', 'root', 'unshare')) return;
+  const pidFile = join(newPlace(), 'virtlockd.pid');
+  serve(newPlace(), pidFile);
+  // In a /run of its own: its socket is not what is in its way.
+  const inOwnRun = (script: string): readonly string[] => [
+    '--mount',
+    'sh',
+    '-c',
+    `mount -t tmpfs none /run && mkdir -p /run/libvirt && ${script}`,
+  ];
+  const refused = spawnSync('unshare', inOwnRun(`exec virtlockd -f /dev/null -p ${pidFile}`), {
+    encoding: 'utf8',
+  });
+  assert.notEqual(refused.status, 0);
+  assert.match(refused.stderr, /Failed to acquire pid file/);
+  open.splice(0).forEach(closeSockets);
+  assert.equal(existsSync(pidFile), false);
+
+  const virtlockd = spawn('unshare', inOwnRun(`exec virtlockd -f /dev/null -p ${pidFile}`), {
+    stdio: 'ignore',
+  });
+  t.after(() => virtlockd.kill('SIGKILL'));
+  await until(
+    () => existsSync(pidFile) && readFileSync(pidFile, 'latin1').includes(String(virtlockd.pid)),
+    'virtlockd',
+  );
+  assert.throws(
+    () => serve(newPlace(), pidFile),
+    isRefused('IN_USE', new RegExp(`served by virtlockd \\(pid ${virtlockd.pid}\\)`)),
+  );
+});
+
+test('sockets that a service manager opened are served as they are', async (t) => {
+  const [program = '', ...words] = holdfastdCommand;
+  if (!needs(t, 'systemd')) return;
+  const place = newPlace();
+  const [lockd, api] = [join(place, 'lockd'), join(place, 'api')];
+  const running = start(
+    'systemd-socket-activate',
+    [...[lockd, api].flatMap((path) => ['--listen', path]), '--fdname=lockd:api', program, ...words],
+    { env: { HOLDFAST_RUNTIME_DIR: join(place, 'run') } },
+  );
+  t.after(() => running.child.kill('SIGTERM'));
+  await until(() => existsSync(api), 'the sockets');
+  const health = await new ApiClient(api).get('/v1/health');
+  assert.equal(health.data.status, 'ok');
+  running.child.kill('SIGTERM');
+  assert.equal(await running.exited, 0, running.stderr);
+  // They are the service manager's.
+  assert.deepEqual([existsSync(lockd), existsSync(api)], [true, true]);
+});
+
+test('sockets of other names, or that are none, are refused', async () => {
+  const [program = '', ...words] = holdfastdCommand;
+  const place = newPlace();
+  const given = (names: string, descriptors: string): ReturnType<typeof start>['ended'] => {
+    const script = `export LISTEN_PID=$$ LISTEN_FDS=1 LISTEN_FDNAMES=${names}; exec "$@" ${descriptors}`;
+    return start('sh', ['-c', script, 'sh', program, ...words, '--socket-dir', place], { input: '' }).ended;
+  };
+  writeFileSync(join(place, 'file'), '');
+  const file = await given('api', `3<${join(place, 'file')}`);
+  assert.equal(file.status, 78, file.stderr);
+  const name = await given('web', '3</dev/null');
+  assert.match(name.stderr, /the socket 1 of 1 is called 'web'/);
+  const none = await given('api', '3</dev/null');
+  assert.match(none.stderr, /no unix stream socket that listens/);
+});
