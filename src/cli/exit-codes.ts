@@ -13,6 +13,9 @@ export const exitCodes: ReadonlyArray<readonly [status: string, meaning: string]
   ['78', 'Bad configuration.'],
   ['126', 'The command of `run` could not be started.'],
   ['127', 'There is no such command.'],
-  ['128+N', 'Signal N ended the command of `run --supervise`, or Holdfast as it waited or watched (130: Ctrl-C).'],
+  [
+    '128+N',
+    'Signal N ended the command of `run --supervise`, or Holdfast as it waited or watched (130: Ctrl-C).',
+  ],
   ['other', "The status of `run`'s command."],
 ];

@@ -19,10 +19,6 @@ const eventBytes = dataOffset + 8;
 
 export const readable = 0x1;
 export const writable = 0x4;
-/** Reported always: the other end has closed both ways, or an error is pending. */
-export const hangUp = 0x10;
-export const failed = 0x8;
-
 const epollCreate = libcFunction<[flags: number]>('int epoll_create1(int flags)');
 const epollControl = libcFunction<[epoll: number, operation: number, fd: number, event: Buffer]>(
   'int epoll_ctl(int epoll, int operation, int fd, void *event)',
