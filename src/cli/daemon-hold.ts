@@ -58,7 +58,8 @@ function matching<One extends Pick<ListedHold, 'id' | 'owner'>>(
 async function requireNotItsOwn(options: OptionValues, word: string): Promise<void> {
   const manager = managerFrom(options);
   try {
-    const [own] = matching(await manager.holds(), word);
+    const holds = (await manager.holds()).filter(({ drivers }) => !drivers.includes('holdfastd'));
+    const [own] = matching(holds, word);
     if (own === undefined) return;
     const { id, drivers, processes } = own;
     const pids = processes.map(({ pid }) => pid).join(', ');
@@ -71,7 +72,7 @@ async function requireNotItsOwn(options: OptionValues, word: string): Promise<vo
   }
 }
 
-/** A hold after a change: `--json` prints it, else what it has is listed, and new notes stand on stderr. */
+/** A hold after a change: `--json` prints it; new notes stand on stderr. */
 export function sayHold(hold: DaemonHold, before: DaemonHold, options: OptionValues): void {
   if (options.has('json')) {
     writeOut(`${JSON.stringify(hold, null, 2)}\n`);

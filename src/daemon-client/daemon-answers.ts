@@ -27,6 +27,8 @@ export interface DaemonHold {
   readonly notes: readonly string[];
   /** Fencing tokens by identity. */
   readonly tokens: Readonly<Record<string, string>>;
+  /** The file whose lock keeps the hold after its owner's end. */
+  readonly witness?: string;
   /** The owner's process has ended, and whoever keeps the hold's witness locked has the hold. */
   readonly ownerEnded: boolean;
 }

@@ -54,18 +54,20 @@ export async function lookForHolders(
   const explained = new Set<Holder>();
   const counts = (pid: number | undefined): boolean => pid === undefined || !ignorePids.includes(pid);
   const recorded = about.flatMap((live) => {
-    const { record } = live;
-    const kept = keepers.get(live.path) ?? [];
+    const { record, path } = live;
+    const kept = keepers.get(path) ?? [];
     // Without the daemon's own record only a lock says that it still has what was left to it.
     if (isLeftToDaemon(record) && seen.length + known.length === 0) return [];
-    const pids = record.keptForOwner === true ? keptFor(record, records, keepers) : kept;
+    const left =
+      record.keptForOwner === true ? records.find((one) => isLeftBy(one, record.owner)) : undefined;
+    const pids = record.keptForOwner === true ? keptFor(record, keepers.get(left?.path ?? '')) : kept;
     const own = seen.filter(({ pid }) => pid !== undefined && [...kept, ...pids].includes(pid));
     own.forEach((holder) => explained.add(holder));
     const others = pids.filter(counts);
     if (pids.length > 0 && others.length === 0) return [];
     return [
       recordedHolder(
-        live,
+        { record: { ...left?.record, ...record }, path },
         resource,
         others,
         own.filter(({ pid }) => counts(pid)),
@@ -109,15 +111,13 @@ function isToldByDaemon(record: HoldRecord, records: readonly LiveRecord[]): boo
   );
 }
 
-/** The processes that a daemon keeps locks for: the owner's, or those that have them after it. */
-function keptFor(
-  { owner }: HoldRecord,
-  records: readonly LiveRecord[],
-  keepers: ReadonlyMap<string, readonly number[]>,
-): readonly number[] {
-  if (processStartTime(owner.pid) === owner.startTime) return [owner.pid];
-  const left = records.find(({ record }) => isLeftToDaemon(record) && isSameOwner(record.owner, owner));
-  return left === undefined ? [] : (keepers.get(left.path) ?? []);
+function isLeftBy({ record }: LiveRecord, owner: Owner): boolean {
+  return isLeftToDaemon(record) && isSameOwner(record.owner, owner);
+}
+
+/** The processes that a daemon keeps locks for: the owner's, or `heirs`, those that have them after it. */
+function keptFor({ owner }: HoldRecord, heirs: readonly number[] = []): readonly number[] {
+  return processStartTime(owner.pid) === owner.startTime ? [owner.pid] : heirs;
 }
 
 /** libvirt is asked only where virtlockd holds something for a guest that nothing else shows. */
@@ -173,7 +173,7 @@ function unseenHolder(holder: Holder, unseen: string | undefined): Holder {
  * called by the guest among them, else by the process that took it, else by any.
  */
 function recordedHolder(
-  { record, path }: LiveRecord,
+  { record, path }: Pick<LiveRecord, 'record' | 'path'>,
   resource: Resource,
   pids: readonly number[],
   seen: readonly Holder[],

@@ -1,5 +1,6 @@
 /** The holds of this host, from the records: only those that are really locked. */
 import type { Driver } from '../driver/contract.js';
+import { isHoldfastError } from '../errors.js';
 import { describeProcess } from '../holders/find-holders.js';
 import { stillThere } from '../plan/make-plan.js';
 import type { LockRequest, Owner } from '../vocabulary.js';
@@ -31,7 +32,7 @@ export interface ListedHold {
 
 /**
  * The holds behind `records`. A resource is listed if one of the record's drivers still finds it locked; of a
- * driver that is not installed here, the record's own lock is all there is to believe.
+ * driver that is not installed here, or whose engine does not answer, the record's own lock is all there is to believe.
  */
 export async function listHolds(
   records: readonly LiveRecord[],
@@ -72,7 +73,17 @@ async function isLocked(request: LockRequest, drivers: readonly (Driver | undefi
   // Renamed or removed while it is held: the driver cannot find it by its path, and the record's lock has to do.
   if ((await stillThere(request)) === 'moved') return true;
   for (const driver of drivers) {
-    if (driver === undefined || (await driver.holders(request.resource)).length > 0) return true;
+    if (driver === undefined || (await findsHolder(driver, request))) return true;
   }
   return false;
+}
+
+/** An engine that does not answer says nothing against the record. */
+async function findsHolder(driver: Driver, { resource }: LockRequest): Promise<boolean> {
+  try {
+    return (await driver.holders(resource)).length > 0;
+  } catch (error) {
+    if (isHoldfastError(error, 'DRIVER_FAILED')) return true;
+    throw error;
+  }
 }

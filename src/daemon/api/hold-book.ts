@@ -46,7 +46,7 @@ interface Unadopted {
 const lostCodes: readonly ErrorCode[] = ['IN_USE', 'LOST', 'UNSUPPORTED'];
 
 /** How soon the end of an owner, or of a witness's last holder, is seen. */
-const lookMs = 250;
+const lookMs = 100;
 
 export class HoldBook {
   readonly #manager: Manager;
@@ -55,6 +55,8 @@ export class HoldBook {
   readonly #holds = new Map<string, Booked>();
   readonly #epoll = new Epoll();
   readonly #owners = new OwnerWatch(this.#epoll);
+  /** What is just being given back because its owner has ended. */
+  readonly #ends = new Set<Promise<void>>();
   #timer: NodeJS.Timeout | undefined;
   #unadopted: Unadopted[] = [];
 
@@ -123,6 +125,8 @@ export class HoldBook {
     const again = await this.#askedAgain(input, process, witness);
     if (again !== undefined) return again;
     if (witness !== undefined) requireWitness(witness);
+    // Whoever starts one command after the other is not to be refused because of the first one.
+    await this.#look();
     const hold = await this.#manager.lock(input, { ...options, process, unlockOnRelease: true });
     const booked = this.#book(hold, witness, false);
     try {
@@ -157,6 +161,7 @@ export class HoldBook {
 
   async extend(id: string, input: GuestInput, options: AcquireWish['options']): Promise<BookedHold> {
     const booked = this.#booked(id);
+    await this.#look();
     await booked.hold.extend(input, options);
     return this.#changed(booked, 'extended');
   }
@@ -228,7 +233,7 @@ export class HoldBook {
 
   #lookOn(): void {
     const needed = this.#holds.size + this.#unadopted.length > 0;
-    if (needed) this.#timer ??= setInterval(() => this.#look(), lookMs);
+    if (needed) this.#timer ??= setInterval(() => void this.#look(), lookMs);
     else clearInterval(this.#timer);
     if (!needed) this.#timer = undefined;
   }
@@ -279,7 +284,8 @@ export class HoldBook {
     }
   }
 
-  #look(): void {
+  /** Ends the holds of those who have ended. */
+  async #look(): Promise<void> {
     this.#epoll.wait(0, (fd) => {
       const ended = this.#owners.ended(fd);
       if (ended === undefined) return;
@@ -291,15 +297,19 @@ export class HoldBook {
     });
     for (const booked of this.#holds.values()) {
       if (!booked.ownerEnded || (booked.witness !== undefined && isWitnessed(booked.witness))) continue;
-      void this.#end(booked, 'its owner ended').catch((error: unknown) =>
+      const end = this.#end(booked, 'its owner ended').catch((error: unknown) =>
         this.#events.add('lost', { ...factsOf(booked.hold), reason: causeText(error) }),
       );
+      this.#ends.add(end);
+      void end.finally(() => this.#ends.delete(end));
     }
     const ended = this.#unadopted.filter(({ saved }) => !isAlive(saved.owner));
-    if (ended.length === 0) return;
-    this.#unadopted = this.#unadopted.filter((one) => !ended.includes(one));
-    for (const one of ended) this.#letGo(one);
-    this.#lookOn();
+    if (ended.length > 0) {
+      this.#unadopted = this.#unadopted.filter((one) => !ended.includes(one));
+      for (const one of ended) this.#letGo(one);
+      this.#lookOn();
+    }
+    await Promise.all(this.#ends);
   }
 }
 

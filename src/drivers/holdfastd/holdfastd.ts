@@ -23,6 +23,7 @@ import type { DaemonDriver, DaemonHold, DaemonState } from '../../daemon-client/
 import { DaemonClient } from '../../daemon-client/daemon-client.js';
 import { causeText, isHoldfastError } from '../../errors.js';
 import { randomUuid } from '../../system/random.js';
+import { giveBack, giveBackByWitness } from './give-back.js';
 import { lossOf } from './hold-loss.js';
 import { readHoldfastdSettings } from './holdfastd-settings.js';
 import { untilWorthAsking } from './worth-asking.js';
@@ -112,8 +113,9 @@ async function holdfastdDriver(given: DriverSettings): Promise<Driver> {
       const hold = await daemon.lock(owner, requests, witness.path, asPlanned);
       return grantOf({ id: hold.id, witness }, asAsked(hold, requests));
     } catch (error) {
-      // What the daemon has granted all the same ends with this process.
       witness.letGo(() => undefined);
+      if (isHoldfastError(error, 'DRIVER_FAILED'))
+        await giveBackByWitness(daemon, witness.path).catch(() => undefined);
       throw error;
     }
   };
@@ -238,10 +240,10 @@ async function endOf({ id, witness }: Held, daemon: DaemonClient): Promise<void>
   witness.letGo(() => {
     free = true;
     // If it cannot be said then, the daemon finds the witness unlocked when this process has ended.
-    if (late) void daemon.release(id).catch(() => undefined);
+    if (late) void giveBack(daemon, id).catch(() => undefined);
   });
   late = true;
-  if (free) await daemon.release(id);
+  if (free) await giveBack(daemon, id);
 }
 
 function mapRequest({ resource, mode }: LockRequest, drivers: readonly DaemonDriver[]): MappedRequest {
