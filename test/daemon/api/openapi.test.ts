@@ -1,11 +1,12 @@
 /** The document that the API gives of itself, compared with the routes and with what they really answer. */
 import assert from 'node:assert/strict';
-import { writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { FormatRegistry, type TSchema } from '@sinclair/typebox';
 import { Value } from '@sinclair/typebox/value';
 import * as answers from '../../../src/daemon/api/answer-schemas.js';
+import { eventNames } from '../../../src/daemon/api/event-log.js';
 import { commandFolder } from '../../beds/command.js';
 import { LockClient } from '../../beds/lock-client.js';
 import { RunningDaemon } from '../../beds/running-daemon.js';
@@ -68,6 +69,20 @@ test('it has every route, each with a summary, and every reference leads somewhe
   )) {
     assert.ok(name in document.components.schemas, name);
   }
+});
+
+test('docs/api.md has every route, in the document’s words, and every event', () => {
+  const text = readFileSync(new URL('../../../docs/api.md', import.meta.url), 'utf8');
+  for (const [path, methods] of Object.entries(document.paths)) {
+    for (const [method, { summary = '' }] of Object.entries(methods)) {
+      const row = new RegExp(
+        `^\\| \`${method.toUpperCase()} ${path.replaceAll(/[{}./]/g, '\\$&')}\` +\\| (?<summary>.*?) +\\|$`,
+        'm',
+      );
+      assert.equal(row.exec(text)?.groups?.['summary'], summary, path);
+    }
+  }
+  for (const name of eventNames) assert.ok(text.includes(`\`${name}\``), name);
 });
 
 test('what is answered is what the document says', async () => {
