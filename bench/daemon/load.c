@@ -4,7 +4,8 @@
  *   load SOCKET LOCKSPACE CONNECTIONS SECONDS pairs|cycles [FIRST]
  *
  * pairs:  each connection registers once, then acquires and releases its own resource again and again.
- * cycles: connect, register, acquire, release and close, again and again, CONNECTIONS at a time.
+ * cycles: connect, register, acquire, release and close, again and again, CONNECTIONS at a time. The owner is another
+ *         process, as it is when libvirt asks: a server may end an owner that closes its own connection.
  * hold:   each connection acquires its resource; prints "holding" and waits for its standard input to end.
  *
  * LOCKSPACE is a directory, or "" for files named by path: then the resources are FIRST/0, FIRST/1, ... and exist.
@@ -14,11 +15,13 @@
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
+#include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -41,6 +44,7 @@ struct connection {
 
 static const char *path, *lockspace, *first;
 static int count;
+static pid_t owner;
 static struct connection *connections;
 static float *latencies;
 static size_t latency_count;
@@ -86,7 +90,7 @@ static void call(struct connection *c, int procedure) {
     at[15] = 1;
     at = put_string(at + 16, "load");
     at = put(at, index + 1);
-    at = put(at, getpid());
+    at = put(at, owner);
     at = put(at, 0);
   } else if (procedure == CREATE_LOCKSPACE) {
     at = put_string(at, lockspace);
@@ -153,6 +157,11 @@ int main(int argc, char **argv) {
   double seconds = atof(argv[4]);
   int cycling = strcmp(argv[5], "cycles") == 0, holding = strcmp(argv[5], "hold") == 0;
   first = argc > 6 ? argv[6] : "";
+  owner = getpid();
+  if (cycling && (owner = fork()) == 0) {
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    for (;;) pause();
+  }
   connections = calloc(count, sizeof *connections);
   latencies = malloc(latencies_max * sizeof *latencies);
   int epoll = epoll_create1(EPOLL_CLOEXEC);
@@ -179,8 +188,9 @@ int main(int argc, char **argv) {
     call(&connections[i], REGISTER);
   }
   double start = now();
-  int held = 0;
-  while (holding ? held < count : now() < start + seconds) {
+  int held = 0, open = count;
+  /* A cycle that has begun is finished: its owner lives on. */
+  while (holding ? held < count : cycling ? open > 0 : now() < start + seconds) {
     int ready = epoll_wait(epoll, events, 256, 1000);
     for (int i = 0; i < ready; i++) {
       struct connection *c = events[i].data.ptr;
@@ -202,12 +212,17 @@ int main(int argc, char **argv) {
           }
           cycles++;
           close(c->fd);
+          if (now() >= start + seconds) {
+            open--;
+            break;
+          }
           join(c, epoll);
           call(c, REGISTER);
       }
     }
   }
   double took = now() - start;
+  if (cycling) kill(owner, SIGKILL);
   struct rusage usage;
   getrusage(RUSAGE_SELF, &usage);
   double processor = usage.ru_utime.tv_sec + usage.ru_stime.tv_sec + (usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;

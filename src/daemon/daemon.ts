@@ -6,7 +6,9 @@ import { join } from 'node:path';
 import { HoldfastError } from '../errors.js';
 import { privateDirectory, runtimeDirectory } from '../system/runtime-directory.js';
 import type { DaemonEvent, EventLog } from './api/event-log.js';
+import type { Api } from './api/open-api.js';
 import { explainLock } from './explain-lock.js';
+import { KeeperReplacement } from './keeper/replace-keeper.js';
 import type { LockdEvent } from './lockd/lockd-event.js';
 import { LockdThread, type LockdStart } from './lockd/lockd-thread.js';
 import { openLog, type DaemonLog } from './log.js';
@@ -37,6 +39,15 @@ export async function runDaemon(
   });
   lockd.on('event', (event) => logLockdEvent(log, event));
   if (log.isLevelEnabled('debug')) lockd.reportEverything(true);
+  let apiOpened: (api: Api) => void = () => undefined;
+  const apiOpen = new Promise<Api>((resolve) => (apiOpened = resolve));
+  const keeper = new KeeperReplacement({
+    keeper: [process.execPath, ...process.argv.slice(1)] as [string, ...string[]],
+    sockets,
+    apiEnd: async () => (await apiOpen).renewChannel(),
+    failed: (error) => log.error({ err: error }, 'another keeper could not be started'),
+  });
+  lockd.on('keeper ended', (end) => void keeper.replace(end));
   const start = await lockd.started;
   logStart(log, start, options, restarts);
 
@@ -51,6 +62,7 @@ export async function runDaemon(
     channel: socketOf(sockets, 'channel:api'),
     listen: (events) => logEvents(log, events),
   });
+  apiOpened(api);
   log.info({ holds: api.holds(), socket: options.apiSocket }, 'serving the API');
   serviceManager.ready(`${start.adopted + start.takenAgain} locks of libvirt, ${api.holds()} holds`);
 

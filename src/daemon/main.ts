@@ -4,13 +4,19 @@
  * program again, as the daemon, and that one is known by the sockets it is given.
  */
 import { writeSync } from 'node:fs';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { HoldfastError, isHoldfastError } from '../errors.js';
 import { groupId } from '../system/group-id.js';
+import { privateDirectory, runtimeDirectory } from '../system/runtime-directory.js';
 import { version } from '../version.js';
+import { writePid } from './keeper/guard-file.js';
 import { logKeeper } from './keeper/keeper-log.js';
 import { Keeper } from './keeper/keeper.js';
-import { closeSockets, openSockets } from './keeper/listening-sockets.js';
+import { closeSockets, openSockets, type ServedSockets } from './keeper/listening-sockets.js';
+import { descriptorsOf, servedBy } from './keeper/served-descriptors.js';
+import { adoptedDaemon } from './keeper/start-keeper.js';
+import { takeOver } from './keeper/take-over.js';
 import { renderDaemonHelp } from './option-table.js';
 import { parseDaemonCommand, readDaemonOptions, type DaemonOptions } from './options.js';
 
@@ -22,13 +28,14 @@ async function main(argv: readonly string[]): Promise<number> {
   const command = parseDaemonCommand(argv);
   if (command.wish === 'help') return say(renderDaemonHelp());
   if (command.wish === 'version') return say(`holdfastd ${version}\n`);
+  const adopted = adoptedDaemon(process.env);
   const given = process.env['HOLDFAST_SOCKETS'];
   // What the daemon starts (virsh, qemu-img) is none of this.
   delete process.env['HOLDFAST_SOCKETS'];
   const options = await readDaemonOptions(command);
   const gid = options.group === undefined ? undefined : gidOf(options.group);
   if (command.wish === 'check') return say(`${JSON.stringify(options, null, 2)}\n`);
-  if (given === undefined) return keep(options, gid, argv);
+  if (given === undefined) return keep(options, gid, argv, adopted);
   const { runDaemon } = await import('./daemon.js');
   return runDaemon(options, JSON.parse(given) as Record<string, number>, gid);
 }
@@ -37,23 +44,40 @@ async function keep(
   options: DaemonOptions,
   gid: number | undefined,
   argv: readonly string[],
+  adopted: ReturnType<typeof adoptedDaemon>,
 ): Promise<number> {
-  const { lockdSocket, apiSocket, pidFile } = options;
-  const served = openSockets(
+  const successorPath = join(privateDirectory(runtimeDirectory()), 'keeper.sock');
+  const before = adopted === undefined && options.takeOver ? takeOver(successorPath) : undefined;
+  const kept = adopted?.sockets ?? before?.sockets;
+  const served = kept === undefined ? openServed(options, gid) : servedBy(kept);
+  if (kept !== undefined) for (const guard of Object.values(served.guards)) writePid(guard);
+  const keeper = new Keeper({
+    daemon: [process.execPath, fileURLToPath(import.meta.url), ...argv],
+    sockets: descriptorsOf(served),
+    log: logKeeper,
+    successorPath,
+    ...(before === undefined ? {} : { things: before.things }),
+    ...(adopted === undefined ? {} : { adopt: adopted.daemon }),
+  });
+  before?.confirm();
+  if ((await keeper.run()) === 'stopped') {
+    keeper.close();
+    closeSockets(served);
+  }
+  return 0;
+}
+
+function openServed(
+  { lockdSocket, apiSocket, pidFile }: DaemonOptions,
+  gid: number | undefined,
+): ServedSockets {
+  return openSockets(
     [
       { name: 'lockd', path: lockdSocket },
       { name: 'api', path: apiSocket, ...(gid === undefined ? {} : { gid }) },
     ],
     pidFile,
   );
-  const keeper = new Keeper({
-    daemon: [process.execPath, fileURLToPath(import.meta.url), ...argv],
-    sockets: served.sockets,
-    log: logKeeper,
-  });
-  const status = await keeper.run();
-  closeSockets(served);
-  return status;
 }
 
 function gidOf(group: string): number {

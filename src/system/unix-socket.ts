@@ -18,6 +18,7 @@ const MSG_NOSIGNAL = 0x4000;
 const SOL_SOCKET = 1;
 const SO_SNDBUF = 7;
 const SO_SNDBUFFORCE = 32;
+const SO_SNDTIMEO = 21;
 const EINTR = 4;
 const EAGAIN = 11;
 const EPIPE = 32;
@@ -54,7 +55,15 @@ const pathBytesMax = 107;
 
 /** Makes the socket's file and listens. Throws what bind(2) says (`EADDRINUSE` where the file exists). */
 export function listenUnix(path: string, backlog: number): number {
-  const fd = newSocket(SOCK_STREAM | SOCK_NONBLOCK);
+  return listenOn(newSocket(SOCK_STREAM | SOCK_NONBLOCK), path, backlog);
+}
+
+/** The same for a socket that keeps messages apart, as `messageSocketPair` does. */
+export function listenMessages(path: string, backlog: number): number {
+  return listenOn(newSocket(SOCK_SEQPACKET | SOCK_NONBLOCK), path, backlog);
+}
+
+function listenOn(fd: number, path: string, backlog: number): number {
   try {
     withAddress(path, (address) => {
       if (bind(fd, address, address.length) === -1) throw systemError('bind', errno(), path);
@@ -69,7 +78,15 @@ export function listenUnix(path: string, backlog: number): number {
 
 /** A blocking connection. Throws what connect(2) says (`ENOENT`, `ECONNREFUSED`, `EACCES`). */
 export function connectUnix(path: string): number {
-  const fd = newSocket(SOCK_STREAM);
+  return connectTo(newSocket(SOCK_STREAM), path);
+}
+
+/** The same to a socket of `listenMessages`. */
+export function connectMessages(path: string): number {
+  return connectTo(newSocket(SOCK_SEQPACKET), path);
+}
+
+function connectTo(fd: number, path: string): number {
   try {
     withAddress(path, (address) => {
       if (connect(fd, address, address.length) === -1) throw systemError('connect', errno(), path);
@@ -81,9 +98,12 @@ export function connectUnix(path: string): number {
   }
 }
 
-/** The next connection; undefined: there is none, or it went away again. Throws where no descriptor is left (`EMFILE`). */
-export function acceptConnection(listening: number): number | undefined {
-  const fd = accept4(listening, null, null, SOCK_NONBLOCK | SOCK_CLOEXEC);
+/**
+ * The next connection; undefined: there is none, or it went away again. Throws where no descriptor is left (`EMFILE`). It
+ * does not block, unless it is to.
+ */
+export function acceptConnection(listening: number, blocking = false): number | undefined {
+  const fd = accept4(listening, null, null, SOCK_CLOEXEC | (blocking ? 0 : SOCK_NONBLOCK));
   if (fd !== -1) return fd;
   const number = errno();
   // accept(2): errors of the new connection itself are no error of the listening socket.
@@ -105,6 +125,14 @@ export function setSendBuffer(fd: number, bytes: number): void {
   if (setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, value, 4) === -1) {
     setsockopt(fd, SOL_SOCKET, SO_SNDBUF, value, 4);
   }
+}
+
+/** A message that cannot be sent for so long is `EAGAIN`, on a socket that blocks. The limit has to be a whole number of seconds. */
+export function setSendTimeout(fd: number, ms: number): void {
+  // `struct timeval`: i64 seconds, i64 microseconds.
+  const value = Buffer.alloc(16);
+  value.writeBigInt64LE(BigInt(Math.ceil(ms / 1000)), 0);
+  if (setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, value, value.length) === -1) throw systemError('setsockopt');
 }
 
 /** Bytes received into `buffer`; 0: the other end has closed; -1: there is nothing now. Never blocks. */

@@ -27,6 +27,8 @@ export interface ApiOptions {
 
 export interface Api {
   readonly holds: () => number;
+  /** Another keeper's end of this thread's channel, with everything that is kept in it. */
+  readonly renewChannel: () => number;
   /** Ends the server; what is held stays with the keeper. */
   readonly close: () => Promise<void>;
 }
@@ -41,11 +43,12 @@ export async function openApi(given: ApiOptions): Promise<Api> {
     driver: drivers,
     ...(config === undefined ? {} : { configuration: config }),
   });
-  const kept = new KeptHolds(new Channel(channel), new HoldFiles(join(directory, 'api-holds')));
+  const keeper = new Channel(channel, true);
+  const kept = new KeptHolds(keeper, new HoldFiles(join(directory, 'api-holds')));
   const book = new HoldBook(manager, kept, events);
   const metrics = new Metrics({ events, restarts, holds: () => book.size, lockd: () => lockd.counts() });
   await book.adopt();
   const app = await openServer({ manager, book, events, metrics, lockd, drivers, restarts, lookers });
   await listenOn(app, listening);
-  return { holds: () => book.size, close: () => app.close() };
+  return { holds: () => book.size, renewChannel: () => keeper.renew(), close: () => app.close() };
 }

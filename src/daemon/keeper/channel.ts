@@ -19,15 +19,18 @@ export interface Kept {
 }
 
 /** Of messages that the keeper has not read yet: some thousands. */
-const queueBytes = 8 * 1024 * 1024;
+export const queueBytes = 8 * 1024 * 1024;
 
 export class Channel {
   #fd: number;
   #writer: KeepWriter;
   #keeperEnded = false;
+  readonly #kept: Map<number, Kept> | undefined;
 
-  constructor(fd: number) {
+  /** @param remember what is kept, for `renew`; whoever has another list of it saves the memory. */
+  constructor(fd: number, remember = false) {
     this.#fd = fd;
+    this.#kept = remember ? new Map() : undefined;
     setSendBuffer(fd, queueBytes);
     this.#writer = new KeepWriter(fd);
   }
@@ -51,6 +54,7 @@ export class Channel {
       });
       if (read === false) throw new Error('the keeper closed the channel before it had given all');
     }
+    for (const one of kept.values()) this.#kept?.set(one.id, one);
     return [...kept.values()];
   }
 
@@ -84,14 +88,18 @@ export class Channel {
 
   /** Nothing of this is safe before `commit`. */
   keepLater(id: number, record: string, descriptors: readonly number[]): void {
+    this.#kept?.set(id, { id, record, descriptors });
     this.#add(keepKind.keep, id, record, descriptors);
   }
 
   updateLater(id: number, record: string): void {
+    const known = this.#kept?.get(id);
+    if (known !== undefined) this.#kept?.set(id, { ...known, record });
     this.#add(keepKind.update, id, record, []);
   }
 
   dropLater(id: number): void {
+    this.#kept?.delete(id);
     this.#add(keepKind.drop, id, '', []);
   }
 
@@ -110,16 +118,16 @@ export class Channel {
 
   /**
    * Makes a channel for another keeper, with everything that is kept in its queue. Gives the keeper's end of it, which
-   * holds all of it from now on, whoever has it.
+   * holds all of it from now on, whoever has it. What is kept is what was remembered, unless it is given.
    */
-  renew(kept: Iterable<Kept>): number {
+  renew(kept: Iterable<Kept> = this.#kept?.values() ?? []): number {
     const [end, own] = messageSocketPair();
     setSendBuffer(own, queueBytes);
     closeSync(this.#fd);
     this.#fd = own;
     this.#writer = new KeepWriter(own);
     this.#keeperEnded = false;
-    for (const { id, record, descriptors } of kept) this.keepLater(id, record, descriptors);
+    for (const { id, record, descriptors } of [...kept]) this.keepLater(id, record, descriptors);
     this.commit();
     return end;
   }

@@ -16,8 +16,8 @@ import { DescriptorMessages, descriptorsMax } from '../../system/pass-descriptor
  * Daemon to keeper: `keep`, `more` (further descriptors of what was kept: a message has room for 253), `update` (another
  * record), `drop`. Keeper to daemon, once, at its start: what it has, as `keep` and `more`, then `end`.
  *
- * Keeper to keeper, when one takes over from another: `socket` (a listening one; the record is its name), `channel` (its
- * name; what follows was kept through it), `keep` and `more`, `end`; then the other way `taken`.
+ * Keeper to keeper, when one takes over from another: `give` (what it understands); the other way `socket` (a listening one; the record is its name), `channel` (its
+ * name; what follows was kept through it), `keep` and `more`, `end`; and again `taken`.
  */
 export const keepKind = {
   keep: 1,
@@ -28,6 +28,7 @@ export const keepKind = {
   socket: 6,
   channel: 7,
   taken: 8,
+  give: 9,
 } as const;
 export type KeepKind = (typeof keepKind)[keyof typeof keepKind];
 
@@ -154,7 +155,7 @@ export function readKeepMessage(
 }
 
 function isKeepKind(kind: number): kind is KeepKind {
-  return kind >= keepKind.keep && kind <= keepKind.taken;
+  return kind >= keepKind.keep && kind <= keepKind.give;
 }
 
 /** Reads entries of a socket. */

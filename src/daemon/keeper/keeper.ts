@@ -6,25 +6,35 @@
  * speaks no protocol and opens no file of anybody's, so there is little in it that could fail.
  *
  * States: running -> stopping (SIGTERM, SIGINT; the daemon is told, and the keeper ends with it)
- *         running -> replacing (SIGHUP: the daemon is told to stop; the next one is started from what is on disk now)
+ *         running -> replacing -> running (SIGHUP: the daemon is told to stop; the next one is started from what is on
+ *                    disk now)
+ *         running -> handing over -> over (another keeper asked for everything: the daemon is told to stop; when it has
+ *                    ended the other one gets all there is, and this one ends when that one says that it has it)
+ *         handing over -> running (the other one went away before it had it)
  */
-import { spawn, type ChildProcess } from 'node:child_process';
-import { closeSync } from 'node:fs';
-import { monotonicMs, pauseThread } from '../../system/clock.js';
+import { setPriority } from 'node:os';
+import { monotonicMs } from '../../system/clock.js';
 import { Epoll, readable } from '../../system/epoll.js';
-import { messageSocketPair } from '../../system/unix-socket.js';
-import { KeeperEnd, KeptThings } from './kept-things.js';
-
-/** The threads of the daemon that keep things, and what each has. */
-export const channelNames = ['lockd', 'api'] as const;
-export type ChannelName = (typeof channelNames)[number];
+import { DaemonProcess, type AdoptedDaemon } from './daemon-process.js';
+import { KeptThings } from './kept-things.js';
+import { channelNames, type ChannelName } from './channel-names.js';
+import { type Successor, SuccessorSocket } from './successor.js';
 
 export interface KeeperOptions {
   /** The program and arguments of the daemon. */
   readonly daemon: readonly [program: string, ...args: string[]];
-  /** Listening sockets by name; the daemon gets each as the descriptor whose number stands in `HOLDFAST_SOCKETS`. */
+  /**
+   * Listening sockets, and what else is to be kept open, by name: the daemon gets each as the descriptor whose number
+   * stands in `HOLDFAST_SOCKETS`, and a keeper that takes over gets them.
+   */
   readonly sockets: Readonly<Record<string, number>>;
   readonly log: (message: string, facts: Readonly<Record<string, unknown>>) => void;
+  /** Where a keeper that is to take over connects. Undefined: none can. */
+  readonly successorPath?: string;
+  /** What another keeper had. */
+  readonly things?: Readonly<Record<ChannelName, KeptThings>>;
+  /** A daemon that runs: its own keeper has ended, and it has started this one. */
+  readonly adopt?: AdoptedDaemon;
 }
 
 /** A daemon that ends at once is started again after this, and then after twice as long each time. */
@@ -35,147 +45,208 @@ const pauseMsMax = 1_000;
 const soundMs = 1_000;
 /** An ordinary stop that takes longer is ended with SIGKILL. */
 const stopMsMax = 10_000;
-/** How long messages may gather before they are read: to be woken for each would cost the daemon its processor. */
-const gatherMs = 10;
-/** How long nothing may happen before Node's own loop gets a turn; signals interrupt it at once. */
+/** How long nothing may happen before Node's own loop gets a turn; a signal interrupts it, unless it came just before. */
 const turnMs = 1_000;
-
-const firstChildDescriptor = 3;
-
-interface RunningDaemon {
-  readonly child: ChildProcess;
-  readonly startedMs: number;
-  /** By descriptor. */
-  readonly ends: Map<number, KeeperEnd>;
-  ended: boolean;
-}
+/** Of the process as setpriority(2) has it: what it does can wait, what it disturbs cannot. */
+const usualPriority = 0;
+const keepingPriority = 10;
 
 export class Keeper {
   readonly #options: KeeperOptions;
   readonly #epoll = new Epoll();
-  readonly #things: Readonly<Record<ChannelName, KeptThings>> = {
-    lockd: new KeptThings(),
-    api: new KeptThings(),
-  };
-  #daemon: RunningDaemon | undefined;
-  #state: 'running' | 'stopping' | 'replacing' = 'running';
+  readonly #things: Readonly<Record<ChannelName, KeptThings>>;
+  readonly #successors: SuccessorSocket | undefined;
+  #daemon: DaemonProcess | undefined;
+  #successor: Successor | undefined;
+  #state: 'running' | 'stopping' | 'replacing' | 'handing over' | 'over' = 'running';
   #startAtMs = 0;
   #pauseMs = pauseMsMin;
   #killAtMs = Infinity;
   #restarts = 0;
 
+  /** Throws where `successorPath` cannot be bound. */
   constructor(options: KeeperOptions) {
     this.#options = options;
+    this.#things = options.things ?? { lockd: new KeptThings(), api: new KeptThings() };
+    const { successorPath, adopt } = options;
+    if (successorPath !== undefined) this.#successors = new SuccessorSocket(successorPath, this.#epoll);
+    if (adopt !== undefined) {
+      this.#daemon = DaemonProcess.adopt(adopt, this.#epoll, this.#things);
+      this.#say('a daemon was adopted that had lost its keeper', { pid: adopt.pid });
+    }
   }
 
-  /** Runs until it is told to stop; gives the exit status. */
-  async run(): Promise<number> {
+  /** Runs until it is told to stop, or another keeper has taken over. */
+  async run(): Promise<'stopped' | 'taken over'> {
     const stop = (): void => this.#stop();
     const replace = (): void => this.#replace();
     process.on('SIGTERM', stop).on('SIGINT', stop).on('SIGHUP', replace);
     for (;;) {
-      const now = monotonicMs();
-      if (this.#daemon === undefined) {
-        if (this.#state === 'stopping') return 0;
-        if (now >= this.#startAtMs) this.#start();
-      } else if (now >= this.#killAtMs) {
-        this.#options.log('the daemon did not stop in time and is killed', { pid: this.#daemon.child.pid });
-        this.#daemon.child.kill('SIGKILL');
-        this.#killAtMs = Infinity;
-      }
-      const next = this.#daemon === undefined ? this.#startAtMs : this.#killAtMs;
-      this.#epoll.wait(Math.max(0, Math.min(turnMs, next - monotonicMs())), (fd) => this.#read(fd));
-      // Node handles signals and the end of the daemon in its own loop; a signal ends the wait.
+      this.#beInTime();
+      if (this.#state === 'over') return 'taken over';
+      if (this.#daemon === undefined && this.#state === 'stopping') return 'stopped';
+      this.#epoll.wait(Math.max(0, Math.ceil(this.#nextMs() - monotonicMs())), (fd) => this.#handle(fd));
+      // Node handles signals and the end of its children in its own loop; a signal ends the wait.
       await new Promise(setImmediate);
-      if (this.#daemon?.ended === true) this.#ended(this.#daemon);
     }
+  }
+
+  #nextMs(): number {
+    const next =
+      this.#daemon === undefined ? this.#startAtMs : Math.min(this.#killAtMs, this.#daemon.readAtMs);
+    const waits = this.#state === 'handing over' && this.#daemon === undefined;
+    return Math.min(waits ? Infinity : next, monotonicMs() + turnMs);
+  }
+
+  #beInTime(): void {
+    const now = monotonicMs();
+    const daemon = this.#daemon;
+    if (daemon === undefined) {
+      if (this.#state === 'running' && now >= this.#startAtMs) this.#start();
+      return;
+    }
+    if (daemon.hasEnded) return this.#ended(daemon);
+    daemon.readGathered(now);
+    if (now < this.#killAtMs) return;
+    this.#say('the daemon did not stop in time and is killed', { pid: daemon.pid });
+    daemon.signal('SIGKILL');
+    this.#killAtMs = Infinity;
+  }
+
+  #handle(fd: number): void {
+    if (this.#daemon?.handle(fd) === true) return;
+    const successor = this.#successors?.handle(fd);
+    if (successor !== undefined) this.#meet(successor);
+    else if (fd === this.#successor?.fd) this.#hear(this.#successor);
   }
 
   #start(): void {
-    const { daemon, sockets, log } = this.#options;
-    const [program, ...args] = daemon;
-    const pairs = channelNames.map((name) => ({ name, pair: messageSocketPair() }));
-    const passed: Record<string, number> = { ...sockets };
-    for (const { name, pair } of pairs) passed[`channel:${name}`] = pair[1];
-    const names = Object.keys(passed);
-    const numbers = Object.fromEntries(names.map((name, index) => [name, firstChildDescriptor + index]));
-    const child = spawn(program, args, {
-      stdio: ['ignore', 'inherit', 'inherit', ...Object.values(passed)],
-      env: {
-        ...process.env,
-        HOLDFAST_SOCKETS: JSON.stringify(numbers),
-        HOLDFAST_RESTARTS: String(this.#restarts),
-      },
-    });
-    for (const { pair } of pairs) closeSync(pair[1]);
-    const ends = new Map(
-      pairs.map(({ name, pair }) => [pair[0], new KeeperEnd(pair[0], this.#things[name])]),
+    // The child is to have the priority that this process had when it was started.
+    prioritize(usualPriority);
+    const { daemon: program, sockets } = this.#options;
+    const daemon = DaemonProcess.start(
+      program,
+      sockets,
+      this.#restarts,
+      this.#epoll,
+      this.#things,
+      (pid, status, signal) => this.#say('the daemon ended', { pid, status, signal }),
     );
-    const running: RunningDaemon = { child, startedMs: monotonicMs(), ends, ended: false };
-    child.once('exit', (status, signal) => {
-      running.ended = true;
-      log('the daemon ended', { pid: child.pid, status, signal });
-    });
-    child.once('error', (error) => {
-      running.ended = true;
-      log('the daemon could not be started', { error: error.message });
-    });
-    this.#daemon = running;
     this.#killAtMs = Infinity;
-    for (const { name, pair } of pairs) {
-      this.#epoll.add(pair[0], readable);
-      try {
-        this.#things[name].giveTo(pair[0]);
-      } catch (error) {
-        // It ended already: its exit is on the way.
-        if ((error as NodeJS.ErrnoException).code !== 'EPIPE') throw error;
-      }
+    if (daemon instanceof Error) {
+      this.#say('the daemon could not be started', { error: daemon.message });
+      return this.#startLater();
     }
-    log('the daemon was started', { pid: child.pid, kept: this.#things.lockd.size + this.#things.api.size });
+    this.#daemon = daemon;
+    daemon.giveThings();
+    prioritize(keepingPriority);
+    const kept = channelNames.reduce((sum, name) => sum + this.#things[name].size, 0);
+    this.#say('the daemon was started', { pid: daemon.pid, kept });
   }
 
-  #read(fd: number): void {
-    const end = this.#daemon?.ends.get(fd);
-    if (end === undefined) return;
-    pauseThread(gatherMs);
-    if (end.drain()) return;
-    // Closed: the daemon is ending. What it has sent before is all taken.
-    this.#epoll.remove(fd);
-    closeSync(fd);
-    this.#daemon?.ends.delete(fd);
-  }
-
-  #ended(daemon: RunningDaemon): void {
-    for (const [fd, end] of daemon.ends) {
-      end.drain();
-      this.#epoll.remove(fd);
-      closeSync(fd);
-    }
+  #ended(daemon: DaemonProcess): void {
+    daemon.close();
     this.#daemon = undefined;
     this.#killAtMs = Infinity;
-    if (this.#state === 'stopping') return;
+    if (this.#state === 'handing over') return this.#handOver();
     const now = monotonicMs();
     if (this.#state === 'replacing' || now - daemon.startedMs >= soundMs) this.#pauseMs = pauseMsMin;
+    this.#startLater();
+  }
+
+  #startLater(): void {
+    const now = monotonicMs();
     // The first time at once: whoever waits for an answer has only a moment of patience.
     this.#startAtMs = this.#pauseMs === pauseMsMin ? now : now + this.#pauseMs;
     this.#pauseMs = Math.min(this.#pauseMs * 2, pauseMsMax);
-    this.#state = 'running';
+    if (this.#state === 'replacing') this.#state = 'running';
     this.#restarts++;
   }
 
   #stop(): void {
+    if (this.#state === 'over') return;
+    this.#dismiss();
     this.#state = 'stopping';
     this.#endDaemon();
   }
 
   #replace(): void {
-    if (this.#state !== 'running' || this.#daemon === undefined) return;
+    if (this.#state !== 'running') return;
+    // One that waits to be started again, because the last one did not live long, is started now.
+    if (this.#daemon === undefined) {
+      this.#startAtMs = monotonicMs();
+      return;
+    }
     this.#state = 'replacing';
     this.#endDaemon();
   }
 
   #endDaemon(): void {
-    this.#daemon?.child.kill('SIGTERM');
+    if (this.#daemon === undefined) return;
+    this.#daemon.signal('SIGTERM');
     this.#killAtMs = monotonicMs() + stopMsMax;
   }
+
+  /** Somebody has connected who may take over. */
+  #meet(successor: Successor): void {
+    if (this.#state !== 'running' || this.#successor !== undefined) return successor.close();
+    this.#successor = successor;
+    this.#epoll.add(successor.fd, readable);
+  }
+
+  #hear(successor: Successor): void {
+    const said = successor.listen();
+    if (said === 'nothing') return;
+    if (said === 'give' && this.#state === 'running') {
+      this.#say('another keeper takes over', { keeper: successor.pid });
+      this.#state = 'handing over';
+      if (this.#daemon === undefined) this.#handOver();
+      else this.#endDaemon();
+    } else if (said === 'taken' && this.#state === 'handing over' && this.#daemon === undefined) {
+      this.#say('another keeper has taken over', { keeper: successor.pid });
+      this.#state = 'over';
+    } else {
+      this.#say('the other keeper went away', { keeper: successor.pid });
+      this.#dismiss();
+    }
+  }
+
+  #handOver(): void {
+    const successor = this.#successor;
+    if (successor === undefined) return;
+    try {
+      successor.give(this.#options.sockets, this.#things);
+    } catch (error) {
+      this.#say('the other keeper does not take it', {
+        keeper: successor.pid,
+        error: (error as Error).message,
+      });
+      this.#dismiss();
+    }
+  }
+
+  #dismiss(): void {
+    if (this.#successor === undefined) return;
+    this.#epoll.remove(this.#successor.fd);
+    this.#successor.close();
+    this.#successor = undefined;
+    if (this.#state !== 'handing over') return;
+    // If its daemon still runs, that one was told to stop, and another follows.
+    this.#state = this.#daemon === undefined ? 'running' : 'replacing';
+    this.#startAtMs = monotonicMs();
+  }
+
+  #say(message: string, facts: Readonly<Record<string, unknown>>): void {
+    this.#options.log(message, facts);
+  }
+
+  /** Removes what it has bound itself; to be called when nobody has taken over. */
+  close(): void {
+    this.#successors?.close();
+  }
+}
+
+/** Only root may take a lower priority back. */
+function prioritize(priority: number): void {
+  if (process.geteuid?.() === 0) setPriority(priority);
 }

@@ -67,16 +67,23 @@ export class KeptThings {
 export class KeeperEnd {
   readonly #reader: KeepReader;
   readonly #things: KeptThings;
+  /** How many entries it has taken. */
+  entries = 0;
 
   constructor(fd: number, things: KeptThings) {
     this.#reader = new KeepReader(fd, closeDescriptor);
     this.#things = things;
   }
 
+  readonly #take = (entry: KeepEntry): void => {
+    this.entries++;
+    this.#things.take(entry);
+  };
+
   /** Takes everything that waits. False: the daemon has closed the channel, and there was nothing more. */
   drain(): boolean {
     for (;;) {
-      const read = this.#reader.read(false, (entry) => this.#things.take(entry));
+      const read = this.#reader.read(false, this.#take);
       if (read !== true) return read === 'nothing';
     }
   }

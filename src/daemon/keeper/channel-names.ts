@@ -1,0 +1,3 @@
+/** The threads of the daemon that keep things. */
+export const channelNames = ['lockd', 'api'] as const;
+export type ChannelName = (typeof channelNames)[number];
