@@ -6,8 +6,8 @@ import { join } from 'node:path';
 import { HoldfastError } from '../errors.js';
 import { privateDirectory, runtimeDirectory } from '../system/runtime-directory.js';
 import type { DaemonEvent, EventLog } from './api/event-log.js';
-import type { Api } from './api/open-api.js';
 import { explainLock } from './explain-lock.js';
+import { Channel } from './keeper/channel.js';
 import { KeeperReplacement } from './keeper/replace-keeper.js';
 import type { LockdEvent } from './lockd/lockd-event.js';
 import { LockdThread, type LockdStart } from './lockd/lockd-thread.js';
@@ -39,12 +39,12 @@ export async function runDaemon(
   });
   lockd.on('event', (event) => logLockdEvent(log, event));
   if (log.isLevelEnabled('debug')) lockd.reportEverything(true);
-  let apiOpened: (api: Api) => void = () => undefined;
-  const apiOpen = new Promise<Api>((resolve) => (apiOpened = resolve));
+  const channel = new Channel(socketOf(sockets, 'channel:api'), true);
+  channel.takeKept();
   const keeper = new KeeperReplacement({
     keeper: [process.execPath, ...process.argv.slice(1)] as [string, ...string[]],
     sockets,
-    apiEnd: async () => (await apiOpen).renewChannel(),
+    apiEnd: () => channel.renew(),
     failed: (error) => log.error({ err: error }, 'another keeper could not be started'),
   });
   lockd.on('keeper ended', (end) => void keeper.replace(end));
@@ -59,10 +59,9 @@ export async function runDaemon(
     lockd,
     restarts,
     listening: socketOf(sockets, 'api'),
-    channel: socketOf(sockets, 'channel:api'),
+    channel,
     listen: (events) => logEvents(log, events),
   });
-  apiOpened(api);
   log.info({ holds: api.holds(), socket: options.apiSocket }, 'serving the API');
   serviceManager.ready(`${start.adopted + start.takenAgain} locks of libvirt, ${api.holds()} holds`);
 

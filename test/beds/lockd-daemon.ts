@@ -27,7 +27,7 @@ thread.on('event', (event) => say('event', { event }));
 const keeper = new KeeperReplacement({
   keeper: [execPath, fileURLToPath(new URL('./lockd-keeper.js', import.meta.url)), socket],
   sockets,
-  apiEnd: async () => api.renew(),
+  apiEnd: () => api.renew(),
   failed: (error) => say('no keeper', { error: error.message }),
 });
 thread.on('keeper ended', (end) => void keeper.replace(end));

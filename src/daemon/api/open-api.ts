@@ -1,7 +1,7 @@
 /** Puts the API together, and takes up what it held before. */
 import { join } from 'node:path';
 import { openManager } from '../../index.js';
-import { Channel } from '../keeper/channel.js';
+import type { Channel } from '../keeper/channel.js';
 import type { LockdThread } from '../lockd/lockd-thread.js';
 import { Metrics } from '../metrics.js';
 import type { DaemonOptions } from '../options.js';
@@ -20,15 +20,13 @@ export interface ApiOptions {
   readonly lockd: LockdThread;
   readonly restarts: number;
   readonly listening: number;
-  readonly channel: number;
+  readonly channel: Channel;
   /** Called before anything happens. */
   readonly listen: (events: EventLog) => void;
 }
 
 export interface Api {
   readonly holds: () => number;
-  /** Another keeper's end of this thread's channel, with everything that is kept in it. */
-  readonly renewChannel: () => number;
   /** Ends the server; what is held stays with the keeper. */
   readonly close: () => Promise<void>;
 }
@@ -43,12 +41,11 @@ export async function openApi(given: ApiOptions): Promise<Api> {
     driver: drivers,
     ...(config === undefined ? {} : { configuration: config }),
   });
-  const keeper = new Channel(channel, true);
-  const kept = new KeptHolds(keeper, new HoldFiles(join(directory, 'api-holds')));
+  const kept = new KeptHolds(channel, new HoldFiles(join(directory, 'api-holds')));
   const book = new HoldBook(manager, kept, events);
   const metrics = new Metrics({ events, restarts, holds: () => book.size, lockd: () => lockd.counts() });
   await book.adopt();
   const app = await openServer({ manager, book, events, metrics, lockd, drivers, restarts, lookers });
   await listenOn(app, listening);
-  return { holds: () => book.size, renewChannel: () => keeper.renew(), close: () => app.close() };
+  return { holds: () => book.size, close: () => app.close() };
 }

@@ -26,6 +26,7 @@ export class Channel {
   #writer: KeepWriter;
   #keeperEnded = false;
   readonly #kept: Map<number, Kept> | undefined;
+  #first: readonly Kept[] | undefined;
 
   /** @param remember what is kept, for `renew`; whoever has another list of it saves the memory. */
   constructor(fd: number, remember = false) {
@@ -40,8 +41,15 @@ export class Channel {
     return this.#fd;
   }
 
-  /** What the keeper has: to be called once, before anything else. Blocks until all of it is there. */
-  takeKept(): Kept[] {
+  /**
+   * What the keeper has: to be called before anything else, and as often as it is wanted until then. Blocks until all of it
+   * is there.
+   */
+  takeKept(): readonly Kept[] {
+    return (this.#first ??= this.#readKept());
+  }
+
+  #readKept(): Kept[] {
     const kept = new Map<number, { id: number; record: string; descriptors: number[] }>();
     const reader = new KeepReader(this.#fd, closeSync);
     let whole = false;
@@ -104,6 +112,7 @@ export class Channel {
   }
 
   commit(): void {
+    this.#first = undefined;
     try {
       this.#writer.commit();
     } catch (error) {

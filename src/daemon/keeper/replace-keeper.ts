@@ -5,8 +5,8 @@ import { monotonicMs } from '../../system/clock.js';
 import { startKeeper, type StartKeeperOptions } from './start-keeper.js';
 
 export interface ReplaceKeeperOptions extends Pick<StartKeeperOptions, 'keeper' | 'sockets' | 'failed'> {
-  /** A new keeper's end of the other thread's channel, as soon as that thread has one. */
-  readonly apiEnd: () => Promise<number>;
+  /** A new keeper's end of the other thread's channel. */
+  readonly apiEnd: () => number;
 }
 
 /** One that ends at once is replaced after this, and the next one after twice as long. */
@@ -37,7 +37,7 @@ export class KeeperReplacement {
       if (monotonicMs() - this.#startedMs >= soundMs) this.#pauseMs = 0;
       await pause(this.#pauseMs);
       this.#pauseMs = Math.min(pauseMsMax, Math.max(pauseMsMin, this.#pauseMs * 2));
-      const api = await this.#options.apiEnd();
+      const api = this.#options.apiEnd();
       const lockd = this.#lockdEnd;
       this.#lockdEnd = undefined;
       this.#startedMs = monotonicMs();
