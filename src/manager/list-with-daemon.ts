@@ -1,9 +1,10 @@
 /** What the lock daemon keeps, among the holds of this host: its own holds, and the locks of libvirt's guests. */
 import type { DaemonClient } from '../daemon-client/daemon-client.js';
 import type { DaemonHold, DaemonLock } from '../daemon-client/daemon-answers.js';
-import { describeProcess } from '../holders/find-holders.js';
 import { hostName, machineId } from '../system/host.js';
 import type { ListedHold, ListedProcess } from './list-holds.js';
+
+type Describe = (pid: number) => ListedProcess;
 
 /** A hold; or what a guest of libvirt has locked, which has no id and is libvirt's to change. */
 export type ListedAnywhere = Omit<ListedHold, 'id'> & {
@@ -24,12 +25,15 @@ export async function listWithDaemon(
   own: readonly ListedHold[],
   daemon: DaemonClient,
 ): Promise<readonly ListedAnywhere[]> {
+  // Whoever lists nothing (a start of `run`) does not load what describes processes.
+  const { describeProcess } = await import('../holders/find-holders.js');
+  const describe: Describe = (pid) => ({ pid, program: describeProcess(pid)?.program ?? '?' });
   const [holds, locks] = await Promise.all([daemon.holds(), daemon.locks()]);
   const others = own.filter((one) => !holds.some((hold) => isOf(one, hold)));
-  const kept = holds.map((hold) => listedHold(hold, own));
+  const kept = holds.map((hold) => listedHold(hold, own, describe));
   const all = [
     ...others,
-    ...[...kept, ...lockingGuests(locks)].map((one) => ({ ...one, daemon: daemon.socket })),
+    ...[...kept, ...lockingGuests(locks, describe)].map((one) => ({ ...one, daemon: daemon.socket })),
   ];
   return all.toSorted((a, b) => a.since.localeCompare(b.since));
 }
@@ -42,7 +46,7 @@ function isOf({ id, owner, drivers }: ListedHold, hold: DaemonHold): boolean {
   return same && drivers.includes('holdfastd');
 }
 
-function listedHold(hold: DaemonHold, own: readonly ListedHold[]): ListedAnywhere {
+function listedHold(hold: DaemonHold, own: readonly ListedHold[], describe: Describe): ListedAnywhere {
   const { id, owner, since, drivers, requests, tokens, state, lost, ownerEnded } = hold;
   const left = own.find((one) => one.id !== id && isOf(one, hold));
   return {
@@ -55,14 +59,14 @@ function listedHold(hold: DaemonHold, own: readonly ListedHold[]): ListedAnywher
       const token = tokens[identity];
       return { label, identity, mode, ...(token === undefined ? {} : { token }) };
     }),
-    processes: left?.processes ?? (ownerEnded ? [] : [listedProcess(owner.pid)]),
+    processes: left?.processes ?? (ownerEnded ? [] : [describe(owner.pid)]),
     state,
     ...(lost === undefined ? {} : { lost }),
   };
 }
 
 /** One entry for each guest, with all that libvirt has locked for it. */
-function lockingGuests(locks: readonly DaemonLock[]): readonly ListedAnywhere[] {
+function lockingGuests(locks: readonly DaemonLock[], describe: Describe): readonly ListedAnywhere[] {
   const here = { host: hostName(), hostId: machineId() };
   const guests = new Map<string, ListedAnywhere>();
   for (const { lockspace, name, mode, since, owners } of locks) {
@@ -75,13 +79,9 @@ function lockingGuests(locks: readonly DaemonLock[]): readonly ListedAnywhere[] 
         since: known !== undefined && known.since < since ? known.since : since,
         drivers: ['libvirt'],
         resources: [...(known?.resources ?? []), { label, identity: label, mode }],
-        processes: [listedProcess(pid)],
+        processes: [describe(pid)],
       });
     }
   }
   return [...guests.values()];
-}
-
-function listedProcess(pid: number): ListedProcess {
-  return { pid, program: describeProcess(pid)?.program ?? '?' };
 }

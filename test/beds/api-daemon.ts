@@ -62,6 +62,8 @@ export async function startApiDaemon(folder: string, args: readonly string[] = [
     },
     async killBoth() {
       const daemon = await daemonPid();
+      // Neither is to start the other one again.
+      process.kill(daemon, 'SIGSTOP');
       await finish('SIGKILL');
       process.kill(daemon, 'SIGKILL');
       await until(() => !isRunning(daemon), 'the end of the daemon');

@@ -1,12 +1,12 @@
 /** `holdfast run --driver holdfastd` with a real daemon: who is kept out, how long, and what a kill of the daemon changes. */
 import assert from 'node:assert/strict';
-import { chmodSync, closeSync, openSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { chmodSync, chownSync, closeSync, mkdirSync, openSync, readFileSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import type { DaemonHold } from '../../src/daemon-client/daemon-answers.js';
 import { testLock } from '../../src/system/ofd-lock.js';
 import { startApiDaemon, witnessesIn, type ApiDaemon } from '../beds/api-daemon.js';
-import { call, commandFolder, holdfast, start, type Running } from '../beds/command.js';
+import { call, commandFolder, holdfast, start, type Ended, type Running } from '../beds/command.js';
 import { closingDescriptors } from '../beds/odd-commands.js';
 import { end, rawDisk } from '../beds/qemu.js';
 import { until } from '../beds/until.js';
@@ -201,17 +201,49 @@ describe('run through holdfastd', () => {
     await untilFree(path);
   });
 
-  test('another user', { skip: lacks('root', 'setpriv') }, async () => {
-    const path = rawDisk(join(folder, 'others'));
-    chmodSync(folder, 0o755);
-    chmodSync(path, 0o666);
-    const nobody = ['setpriv', '--reuid', '65534', '--regid', '65534', '--clear-groups'] as const;
-    const [program, ...words] = [...nobody, holdfast, 'run', ...through, '--disk', path, '--', 'echo', 'ran'];
-    const own = { HOLDFAST_RUNTIME_DIR: join('/tmp', `holdfast-test-nobody-${process.pid}`) };
-    const refused = await start(program ?? '', words, { env: own }).ended;
-    assert.deepEqual([refused.status, refused.stdout], [77, ''], refused.stderr);
-    assert.match(refused.stderr, /holdfastd's socket .* may not be used/);
-  });
+  test(
+    'another user is let in only as a member of the group, and then may look',
+    { skip: lacks('root', 'setpriv') },
+    async () => {
+      const gid = readFileSync('/etc/group', 'utf8').match(
+        /^(?<name>[a-z]\w*):[^:]*:(?<gid>[1-9]\d*):/m,
+      )?.groups;
+      const shared = await startApiDaemon(join(folder, 'shared'), ['--group', gid?.['name'] ?? '']);
+      const file = join(folder, 'shared.toml');
+      configure(shared, file);
+      const path = rawDisk(join(folder, 'others'));
+      for (const each of [folder, join(folder, 'shared'), dirname(shared.socket)]) chmodSync(each, 0o755);
+      chmodSync(path, 0o666);
+      const own = join(folder, 'nobody');
+      mkdirSync(own, { mode: 0o700 });
+      chownSync(own, 65534, 65534);
+      const as = (groups: string, ...words: readonly string[]): Promise<Ended> => {
+        const who = ['--reuid', '65534', '--regid', '65534', `--groups=${groups}`];
+        return start('setpriv', [...who, holdfast, ...words], { env: { HOLDFAST_RUNTIME_DIR: own } }).ended;
+      };
+      const run = [
+        'run',
+        '--config',
+        file,
+        '--driver',
+        'holdfastd',
+        '--disk',
+        path,
+        '--',
+        'echo',
+        'ran',
+      ] as const;
+      const stranger = await as('65534', ...run);
+      assert.deepEqual([stranger.status, stranger.stdout], [77, ''], stranger.stderr);
+      assert.match(stranger.stderr, /holdfastd's socket .* may not be used/);
+      const looking = await as(gid?.['gid'] ?? '', 'list', '--socket', shared.socket);
+      assert.equal(looking.status, 0, looking.stderr);
+      const refused = await as(gid?.['gid'] ?? '', ...run);
+      assert.deepEqual([refused.status, refused.stdout], [77, ''], refused.stderr);
+      assert.match(refused.stderr, /may look, and lock nothing/);
+      await shared.stop();
+    },
+  );
 });
 
 test('two daemons keep each other out', async () => {
