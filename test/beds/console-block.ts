@@ -29,6 +29,13 @@ interface Step {
 /** The folder that documents show. */
 const shownFolder = '/var/lib/images';
 
+/** Where a block is run. `ownMounts`: in a mount namespace of its own. */
+interface RunPlace {
+  readonly folder: string;
+  readonly env: NodeJS.ProcessEnv;
+  readonly ownMounts?: boolean;
+}
+
 /** All blocks of `console` of a document. Throws if one does not say in which situation it is run. */
 export function consoleBlocks(document: URL): ConsoleBlock[] {
   const text = readFileSync(document, 'utf8');
@@ -75,18 +82,21 @@ const ofContainers = /^ {2}not seen {2}what process 1 has open/;
 /** Runs a block in one shell; gives the lines that each of its commands printed. */
 export async function runBlock(
   { steps }: ConsoleBlock,
-  { folder, env }: { readonly folder: string; readonly env: NodeJS.ProcessEnv },
+  { folder, env, ownMounts = false }: RunPlace,
 ): Promise<readonly (readonly string[])[]> {
   // `$?` is the status of the command before, as it is for who types them.
   const script = steps.map(
     ({ command }) => `${command.replaceAll(shownFolder, folder)}\ns=$?; printf '\\n${marker}\\n'; (exit $s)`,
   );
-  const { stdout } = await start(
+  // What another test starts meanwhile in a mount namespace of its own would have these mounts too, and keep them.
+  const [program, ...args] = [
+    ...(ownMounts ? ['unshare', '-m', '--propagation', 'private'] : []),
     'sh',
-    ['-c', `exec 2>&1 </dev/null; cd "$0"\n${script.join('\n')}`, folder],
-    {
-      env,
-    },
+  ] as const;
+  const { stdout } = await start(
+    program ?? 'sh',
+    [...args, '-c', `exec 2>&1 </dev/null; cd "$0"\n${script.join('\n')}`, folder],
+    { env },
   ).ended;
   return stdout
     .split(`${marker}\n`)

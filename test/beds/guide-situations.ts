@@ -25,6 +25,8 @@ export interface Place {
   /** Where the commands are run. */
   readonly folder: string;
   readonly env: NodeJS.ProcessEnv;
+  /** Its commands mount something. */
+  readonly ownMounts?: boolean;
   end(): Promise<void>;
 }
 
@@ -200,10 +202,10 @@ export const situations = {
   nobody: alone(),
   'nobody, unshare': alone('root', 'unshare'),
   'nobody, loop device': {
-    parts: [...base, 'root', 'losetup'],
+    parts: [...base, 'root', 'losetup', 'unshare'],
     begin: (parent, document) => {
       const place = freshFolder(parent, document);
-      return Promise.resolve({ ...place, end: () => detach(place.folder) });
+      return Promise.resolve({ ...place, ownMounts: true, end: () => detach(place.folder) });
     },
   },
   'nobody, libguestfs': alone('guestfish'),
