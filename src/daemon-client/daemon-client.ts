@@ -20,6 +20,8 @@ export interface DaemonLockOptions {
   /** Milliseconds; true: for ever. The daemon waits. */
   readonly wait?: number | boolean;
   readonly allowUnlocked?: boolean;
+  /** False: a refusal need not say who is in the way. */
+  readonly explain?: boolean;
   readonly signal?: AbortSignal;
 }
 
@@ -141,13 +143,14 @@ export class DaemonClient {
     method: ApiRequest['method'],
     path: string,
     body?: object,
-    { wait, allowUnlocked, signal }: DaemonLockOptions = {},
+    { wait, allowUnlocked, explain, signal }: DaemonLockOptions = {},
     whenAskedAgain: () => void = () => undefined,
   ): Promise<unknown> {
     const waitMs = wait === true ? Infinity : wait === false ? 0 : (wait ?? 0);
     const options = {
       ...(wait === undefined ? {} : { wait }),
       ...(allowUnlocked === undefined ? {} : { allowUnlocked }),
+      ...(explain === undefined ? {} : { explain }),
     };
     return askPersistently({
       socket: this.socket,

@@ -202,7 +202,8 @@ export class Manager {
       try {
         return await inTime(await acquirePlan(context), signal);
       } catch (error) {
-        if (!explain || plan === undefined || !isHoldfastError(error, 'IN_USE')) throw error;
+        if (!explain || options.explain === false || plan === undefined || !isHoldfastError(error, 'IN_USE'))
+          throw error;
         const { explainRefusal } = await import('./explain-refusal.js');
         throw await explainRefusal(error, plan.requests, await this.#records());
       }

@@ -33,7 +33,7 @@ export interface AcquireWish {
   readonly input: GuestInput;
   readonly process: OwnerProcess;
   readonly witness: string | undefined;
-  readonly options: Pick<LockOptions, 'wait' | 'signal' | 'allowUnlocked' | 'command' | 'onWait'>;
+  readonly options: Pick<LockOptions, 'wait' | 'signal' | 'allowUnlocked' | 'explain' | 'command' | 'onWait'>;
 }
 
 /** What is locked still by what the keeper has, though it could not be taken up. */

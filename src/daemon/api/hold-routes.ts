@@ -176,14 +176,15 @@ export function addHoldRoutes(app: FastifyInstance, context: ApiContext): void {
 }
 
 function waitingOptions(
-  { wait, allowUnlocked }: Pick<ExtendBody, 'wait' | 'allowUnlocked'>,
+  { wait, allowUnlocked, explain }: Pick<ExtendBody, 'wait' | 'allowUnlocked' | 'explain'>,
   signal: AbortSignal,
   { events }: ApiContext,
-): Pick<LockOptions, 'wait' | 'signal' | 'allowUnlocked' | 'onWait'> {
+): Pick<LockOptions, 'wait' | 'signal' | 'allowUnlocked' | 'explain' | 'onWait'> {
   return {
     signal,
     ...(wait === undefined ? {} : { wait }),
     ...(allowUnlocked === undefined ? {} : { allowUnlocked }),
+    ...(explain === undefined ? {} : { explain }),
     onWait: ({ refusal: { resource, holders } }) => {
       events.add('waiting', { resource, holders });
       return false;

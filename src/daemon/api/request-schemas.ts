@@ -130,6 +130,11 @@ const waitingFields = {
     }),
   ),
   allowUnlocked: Type.Optional(Type.Boolean()),
+  explain: Type.Optional(
+    Type.Boolean({
+      description: 'false: a refusal need not say who is in the way; whoever asks looks himself',
+    }),
+  ),
 };
 
 const witnessField = {

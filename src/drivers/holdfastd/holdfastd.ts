@@ -202,10 +202,10 @@ async function holdfastdDriver(given: DriverSettings): Promise<Driver> {
 
 const labels = (requests: readonly LockRequest[]): string[] => requests.map(({ resource }) => resource.label);
 /**
- * Whoever plans here waits here, and has looked for uses without a lock, or wants to go on all the same. What the
- * daemon cannot lock is missing in its answer, and so in the grant.
+ * The manager here waits, names who is in the way, and has looked for uses without a lock, or wants to go on all the same.
+ * What the daemon cannot lock is missing in its answer, and so in the grant.
  */
-const asPlanned = { wait: false, allowUnlocked: true } as const;
+const asPlanned = { wait: false, allowUnlocked: true, explain: false } as const;
 const nothing = { requests: [], tokens: {}, notes: [] } as const;
 const pausing: readonly string[] = ['suspend', 'resume'];
 
