@@ -235,7 +235,11 @@ describe('the server of the lock protocol', { skip: lacks('root') }, () => {
   test('who does not read the answers is closed; others are served meanwhile', async () => {
     const other = await connect(lockd.socket);
     const call = { call: 'acquire', path: '/nowhere', name: 'x'.repeat(200), flags: 0 } as const;
-    const { stop } = await deafPeer(lockd.socket, Array.from({ length: 8_000 }, () => call), false);
+    const { stop } = await deafPeer(
+      lockd.socket,
+      Array.from({ length: 8_000 }, () => call),
+      false,
+    );
     const disk = newDisk();
     assert.equal(await acquire(other, disk), 'ok');
     assert.equal(await release(other, disk), 'ok');
