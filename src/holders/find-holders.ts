@@ -29,6 +29,7 @@ import type { ResourceTarget } from './resource-targets.js';
 import { unaccountedHolders, unaccountedLocks } from './unaccounted-locks.js';
 import { isUnlocked } from './unlocked-writer.js';
 import { unseenProcesses } from './unseen-processes.js';
+import { withoutPassing } from './passing-readers.js';
 import { lendVirtlockd } from './virtlockd-guest.js';
 import { findHiddenReaders, findHiddenWriters } from './written-file.js';
 import type { HiddenWriters } from './written-file.js';
@@ -72,7 +73,10 @@ export async function findHolders(resource: Resource, options: FindOptions = {})
 
   const inode = resource.storage === 'block' ? undefined : inodeOfResource(resource);
   const before = inode === undefined ? undefined : readLocksOf(inode);
-  const scan = await findOpenFiles(targets);
+  // Of a file the kernel says whether somebody has it whom no main thread shows, and then all threads are looked at.
+  const threads = options.everyone === true && isWritten(resource) === undefined;
+  const looked = await findOpenFiles(targets, { threads });
+  const scan = options.everyone === true ? { ...looked, files: await withoutPassing(looked.files) } : looked;
   const kernel = await kernelHolders(resource, tables);
   const found = await findMaps(resource, targets, scan.files, kernel, tables, options);
   const { files, maps, unseen: nobody } = found;

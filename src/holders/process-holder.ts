@@ -164,10 +164,11 @@ function evidenceOf(files: readonly ResourceFile[]): string[] {
   return more > 0 ? [...shown, `and ${more} more descriptors`] : shown;
 }
 
-function fileEvidence({ pid, fd, path, access, locks }: ResourceFile): string[] {
+function fileEvidence({ pid, thread, fd, path, access, locks }: ResourceFile): string[] {
+  const folder = thread === undefined ? `/proc/${pid}` : `/proc/${pid}/task/${thread}`;
   return [
-    `/proc/${pid}/fd/${fd} -> ${path ?? '?'} (${access})`,
-    ...lockEvidence(locks, `/proc/${pid}/fdinfo/${fd} lock: `),
+    `${folder}/fd/${fd} -> ${path ?? '?'} (${access})`,
+    ...lockEvidence(locks, `${folder}/fdinfo/${fd} lock: `),
   ];
 }
 

@@ -50,6 +50,12 @@ function useOf(
 ): ProcessUse | undefined {
   const process = describeProcess(pid);
   if (process === undefined) return undefined;
+  // It has ended since, and another one has its pid.
+  if (
+    [...files, ...maps].some(({ startTime }) => startTime !== undefined && startTime !== process.startTime)
+  ) {
+    return undefined;
+  }
   const locks = files.flatMap((file) => file.locks);
   return {
     pid,

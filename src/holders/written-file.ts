@@ -1,4 +1,5 @@
 /** Who writes a regular file, or only reads it, where the kernel says so and no descriptor tells by whom. */
+import { setTimeout as pause } from 'node:timers/promises';
 import type { KernelTables } from '../system/kernel-uses.js';
 import { readLocksOf } from '../system/lock-lines.js';
 import { findMappings } from '../system/memory-maps.js';
@@ -35,7 +36,7 @@ export async function findHiddenWriters(
   const maps = mappings.filter(({ writes }) => writes);
   if (maps.length > 0 || isExplained(resource, files, tables)) return { files, maps, unseen: [] };
   // It may have been opened between the look and the kernel's word.
-  const { files: again } = await findOpenFiles(targets);
+  const { files: again } = await findOpenFiles(targets, { threads: true });
   const unseen = again.some(isWriting) || isExplained(resource, again, tables) ? [] : [unseenWriter];
   return { files: again, maps, unseen };
 }
@@ -48,18 +49,28 @@ export async function findHiddenReaders(
   resource: Resource,
   targets: readonly ResourceTarget[],
 ): Promise<HiddenWriters> {
-  // Whoever looks at the file in the same moment has it open too, but not for long.
-  for (let look = 0; look < looksMax && isUsed(resource) === true; look++) {
+  for (let look = 0; look < looksMax && (await isUsedForLong(resource)); look++) {
     const [{ files }, { mappings: maps }] = await Promise.all([
-      findOpenFiles(targets),
+      findOpenFiles(targets, { threads: true }),
       findMappings(targets),
     ]);
     if (maps.length > 0 || files.some(({ access }) => access !== 'path')) return { files, maps, unseen: [] };
   }
-  return { files: [], maps: [], unseen: isUsed(resource) === true ? [unseenReader] : [] };
+  return { files: [], maps: [], unseen: (await isUsedForLong(resource)) ? [unseenReader] : [] };
 }
 
 const looksMax = 2;
+
+/** Whoever looks at the file in the same moment has it open too, but not for long (passing-readers.ts). */
+async function isUsedForLong(resource: Resource): Promise<boolean> {
+  for (const pauseMs of looksPausesMs) {
+    if (isUsed(resource) !== true) return false;
+    await pause(pauseMs);
+  }
+  return isUsed(resource) === true;
+}
+
+const looksPausesMs = [2, 5, 20];
 
 /**
  * Whether a writer that no process shows can be left to the lock drivers: it is gone by now, or there is a lock

@@ -43,13 +43,18 @@ function loadBinary(): Koffi | undefined {
     : { load, errno: lastErrno, address, view };
 }
 
+/** Loads what the first call would: for who is about to open something that shall not be open for long. */
+export function loadLibc(): void {
+  library ??= koffi().load('libc.so.6');
+}
+
 /** A function of libc by its C prototype, bound at its first call. */
 export function libcFunction<Args extends readonly unknown[]>(prototype: string): (...args: Args) => number {
   let bound: ((...args: Args) => number) | undefined;
   return (...args) => {
     if (bound === undefined) {
-      library ??= koffi().load('libc.so.6');
-      bound = library.func(prototype) as unknown as (...args: Args) => number;
+      loadLibc();
+      bound = library?.func(prototype) as unknown as (...args: Args) => number;
     }
     return bound(...args);
   };

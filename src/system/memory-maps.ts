@@ -16,7 +16,7 @@ import { deviceName, inodeOf, sameInode } from './inode.js';
 import { maybeSameDevice } from './lock-lines.js';
 import { nameText } from './name-text.js';
 import type { FileTarget } from './open-files.js';
-import { listPids } from './process.js';
+import { listPids, readProcessStat } from './process.js';
 import { sharedWalk } from './shared-walk.js';
 
 export interface Mapping<Target> {
@@ -27,6 +27,8 @@ export interface Mapping<Target> {
    * the descriptor was open for writing.
    */
   readonly writes: boolean;
+  /** Of the process that had it (ProcessStat): a pid is given again. Missing where that does not show. */
+  readonly startTime?: number;
   /** The file as the kernel names it: for people. */
   readonly path?: string;
   /** The line of the table, without the blanks in front of the name. */
@@ -86,15 +88,38 @@ async function readMaps(
   const table = { bytes: Buffer.allocUnsafe(tableBytes) };
   let sliceStart = monotonicMs();
   for (const pid of pids) {
-    const bytes = readTable(`${root}/${pid}/maps`, table);
-    if (bytes === 'denied') denied.push(pid);
-    else mappings.push(...mappingsIn(bytes, needles, targets, `${root}/${pid}`, pid));
+    const found = mapsOf(root, pid, needles, targets, table);
+    if (found === 'denied') denied.push(pid);
+    else mappings.push(...found);
     if (monotonicMs() - sliceStart > sliceMs) {
       await new Promise(setImmediate);
       sliceStart = monotonicMs();
     }
   }
   return { mappings, denied };
+}
+
+/** One that has a map is read once more between two looks at its start time: all that is said is true of one process. */
+function mapsOf(
+  root: string,
+  pid: number,
+  needles: readonly Buffer[],
+  targets: readonly FileTarget[],
+  table: { bytes: Buffer },
+): readonly Mapping<FileTarget>[] | 'denied' {
+  const folder = `${root}/${pid}`;
+  const read = (startTime?: number): readonly Mapping<FileTarget>[] | 'denied' => {
+    const bytes = readTable(`${folder}/maps`, table);
+    if (bytes === 'denied') return bytes;
+    const found = mappingsIn(bytes, needles, targets, folder, pid);
+    return startTime === undefined ? found : found.map((one) => ({ ...one, startTime }));
+  };
+  const first = read();
+  if (first === 'denied' || first.length === 0) return first;
+  const startTime = readProcessStat(pid, { root })?.startTime;
+  if (startTime === undefined) return first;
+  const again = read(startTime);
+  return readProcessStat(pid, { root })?.startTime === startTime ? again : [];
 }
 
 /** What a line of interest has in it: nearly every table has none of these, and is not looked at any closer. */

@@ -2,24 +2,24 @@
  * Which processes have a file open, and with which locks: a walk over /proc/PID/fd.
  *
  * Compared is what a descriptor *is* (device and inode, or the block device), never its path: the path of a hard
- * link, of a bind mount, of a deleted file or of another mount namespace says nothing. Measured for 2,400
- * descriptors: statx(2) beside the open directory 3.1 us each, statx with whole paths 3.8, Node's stat 5.8,
- * readlink and then stat 8.8. With AT_STATX_DONT_SYNC it asks no server, so a dead NFS mount in *another*
- * process cannot hang us.
+ * link, of a bind mount, of a deleted file or of another mount namespace says nothing. No server is asked
+ * (statx.ts), so a dead NFS mount in *another* process cannot hang us.
  *
  * Not seen: memory maps whose descriptor is closed (memory-maps.ts), descriptors on their way through a socket or
- * registered with io_uring, threads with a descriptor table of their own (unshare(2), CLONE_FILES) or that outlive
- * their first one (both in /proc/PID/task). `isOpenForWriting` (file-lease.ts) sees all of these.
+ * registered with io_uring, and without `threads` those of threads with a table of their own. `isOpenForWriting`
+ * (file-lease.ts) sees all of these.
  */
 import { closeSync, constants, openSync, readdirSync, readlinkSync } from 'node:fs';
 import type { Inode } from '../vocabulary.js';
-import { errno, libcFunction } from './libc.js';
+import { isOwn, threadsWithTables } from './descriptor-tables.js';
+import { sameInode } from './inode.js';
 import { lockTableBytesMax, parseLockLine } from './lock-lines.js';
 import type { LockLine } from './lock-lines.js';
 import { nameText } from './name-text.js';
-import { listPids } from './process.js';
+import { listPids, readProcessStat } from './process.js';
 import { readProcText } from './proc-file.js';
 import { sharedWalk } from './shared-walk.js';
+import { inodeLow, isBlockDevice, nodeDevice, noFolder, seenInode, statQuietly } from './statx.js';
 import { monotonicMs } from './clock.js';
 
 /** What to look for: an inode, or any device node of a block device (`major:minor`). */
@@ -29,10 +29,14 @@ export type FileTarget =
 export interface OpenFile<Target> {
   readonly target: Target;
   readonly pid: number;
+  /** The thread that has it, where the main thread has not. */
+  readonly thread?: number;
   readonly fd: number;
   readonly access: 'read' | 'write' | 'read-write' | 'path';
   /** Locks that this process has through this descriptor. */
   readonly locks: readonly LockLine[];
+  /** Of the process that had it (ProcessStat): a pid is given again. Missing where that does not show. */
+  readonly startTime?: number;
   /** Where the descriptor leads, as the kernel says it: for people. */
   readonly path?: string;
 }
@@ -48,18 +52,15 @@ export interface OpenFiles<Target> {
 /** How long one turn of the event loop is used: a host with 100,000 descriptors takes 0.3 s in all. */
 const sliceMs = 8;
 
-const AT_STATX_DONT_SYNC = 0x4000;
-const STATX_TYPE_AND_INO = 0x1 | 0x100;
-const S_IFMT = 0o170000;
-const S_IFBLK = 0o060000;
 const EACCES = 13;
 const EPERM = 1;
 
-const statx = libcFunction<[folder: number, path: string, flags: number, mask: number, result: Buffer]>(
-  'int statx(int folder, const char *path, int flags, uint mask, void *result)',
-);
-/** `struct statx` (statx(2)): mode at 28, inode at 32, device of a node at 128, device of the file at 136. */
-const statxResult = Buffer.alloc(256);
+export interface FindOpenFilesOptions {
+  /** Where procfs is mounted, or a recorded tree of one. */
+  readonly root?: string;
+  /** Also threads with a table of descriptors of their own; takes about a tenth longer. */
+  readonly threads?: boolean;
+}
 
 /**
  * Every descriptor of every process on one of the targets. Own descriptors are found like all others.
@@ -69,23 +70,30 @@ const statxResult = Buffer.alloc(256);
  */
 export async function findOpenFiles<Target extends FileTarget>(
   targets: readonly Target[],
-  options: { readonly root?: string } = {},
+  { root = '/proc', threads = false }: FindOpenFilesOptions = {},
 ): Promise<OpenFiles<Target>> {
-  const found = await walkOnce(options.root ?? '/proc', targets);
+  const found = await (threads ? walkWithThreads : walkOnce)(root, targets);
   const own = new Set<FileTarget>(targets);
   return { ...found, files: found.files.filter((file): file is OpenFile<Target> => own.has(file.target)) };
 }
 
-const walkOnce = sharedWalk(walkProcesses);
+const walkOnce = sharedWalk((root, targets: readonly FileTarget[]) => walkProcesses(root, targets, false));
+const walkWithThreads = sharedWalk((root, targets: readonly FileTarget[]) =>
+  walkProcesses(root, targets, true),
+);
 
-async function walkProcesses(root: string, targets: readonly FileTarget[]): Promise<OpenFiles<FileTarget>> {
+async function walkProcesses(
+  root: string,
+  targets: readonly FileTarget[],
+  threads: boolean,
+): Promise<OpenFiles<FileTarget>> {
   const wanted = indexTargets(targets);
   const files: OpenFile<FileTarget>[] = [];
   const denied: number[] = [];
   const pids = listPids(root);
   let sliceStart = monotonicMs();
   for (const pid of pids) {
-    if (!walkProcess(root, pid, wanted, files)) denied.push(pid);
+    if (!walkProcess(root, pid, wanted, files, threads)) denied.push(pid);
     if (monotonicMs() - sliceStart > sliceMs) {
       await new Promise(setImmediate);
       sliceStart = monotonicMs();
@@ -123,69 +131,108 @@ function walkProcess(
   pid: number,
   wanted: WantedTargets,
   files: OpenFile<FileTarget>[],
+  threads: boolean,
 ): boolean {
-  const folder = `${root}/${pid}/fd`;
+  const seen = walkTable({ pid, folder: `${root}/${pid}` }, root, wanted, files);
+  // Once the main thread has ended its table is empty, and may not be seen but by root.
+  const mayHaveEnded = seen === 'empty' || (seen === 'denied' && isOwn(root, pid));
+  const others = threads || mayHaveEnded ? threadsWithTables(root, pid) : [];
+  const outcomes = others.map((thread) =>
+    walkTable({ pid, thread, folder: `${root}/${pid}/task/${thread}` }, root, wanted, files),
+  );
+  if (seen === 'denied' && (others.length === 0 || readProcessStat(pid, { root })?.state !== 'Z'))
+    return false;
+  return !outcomes.includes('denied');
+}
+
+/** A table of descriptors: a process's, or a thread's own. */
+interface Table {
+  readonly pid: number;
+  readonly thread?: number;
+  /** In /proc. */
+  readonly folder: string;
+}
+
+function walkTable(
+  table: Table,
+  root: string,
+  wanted: WantedTargets,
+  files: OpenFile<FileTarget>[],
+): 'seen' | 'empty' | 'denied' {
+  const folder = `${table.folder}/fd`;
   let folderFd: number | undefined;
+  let startTime: number | undefined;
   try {
     const names = readdirSync(folder);
-    if (names.length === 0) return true;
+    if (names.length === 0) return 'empty';
     folderFd = openSync(folder, constants.O_RDONLY | constants.O_DIRECTORY);
     for (const name of names) {
-      if (statx(folderFd, name, AT_STATX_DONT_SYNC, STATX_TYPE_AND_INO, statxResult) !== 0) {
-        const number = errno();
+      const number = statQuietly(folderFd, name);
+      if (number !== 0) {
         // The permission is the process's (ptrace(2), "access mode checking"): the other descriptors have the same.
-        if (number === EACCES || number === EPERM) return false;
+        if (number === EACCES || number === EPERM) return 'denied';
         continue;
       }
       const found = matchTargets(wanted);
-      if (found.length > 0) files.push(...describeDescriptor(root, pid, name, found));
+      if (found.length === 0) continue;
+      startTime ??= readProcessStat(table.pid, { root })?.startTime;
+      const described = describeDescriptor(table, name, found, startTime);
+      // The folder is the process's that it was opened of: while a descriptor is in it, the pid is no other's, and what
+      // was read by the pid is true of it.
+      if (statQuietly(folderFd, name) === 0 && matchTargets(wanted).length > 0) files.push(...described);
     }
-    return true;
+    return 'seen';
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
     if (code === undefined) throw error;
     // What ended needs no look; what could not be looked at for another reason (EACCES, EMFILE) did not end.
-    return code === 'ENOENT' || code === 'ESRCH';
+    return code === 'ENOENT' || code === 'ESRCH' ? 'seen' : 'denied';
   } finally {
     if (folderFd !== undefined) closeSync(folderFd);
   }
 }
 
-/** The targets that `statxResult` is. */
+/** The targets that what was looked at last is. */
 function matchTargets(wanted: WantedTargets): readonly FileTarget[] {
-  if ((statxResult.readUInt16LE(28) & S_IFMT) === S_IFBLK) {
-    if (wanted.byDevice.size === 0) return [];
-    return wanted.byDevice.get(`${statxResult.readUInt32LE(128)}:${statxResult.readUInt32LE(132)}`) ?? [];
+  if (isBlockDevice()) {
+    return wanted.byDevice.size === 0 ? [] : (wanted.byDevice.get(nodeDevice()) ?? []);
   }
-  const candidates = wanted.byInode.get(statxResult.readUInt32LE(32));
+  const candidates = wanted.byInode.get(inodeLow());
   if (candidates === undefined) return [];
-  const ino = statxResult.readBigUInt64LE(32).toString();
-  const dev = `${statxResult.readUInt32LE(136)}:${statxResult.readUInt32LE(140)}`;
-  return candidates.filter(({ inode }) => inode.ino === ino && inode.dev === dev);
+  const seen = seenInode();
+  return candidates.filter(({ inode }) => sameInode(inode, seen));
 }
 
 /** One entry for each target that a descriptor is; none where it was closed meanwhile. */
 function describeDescriptor(
-  root: string,
-  pid: number,
+  { pid, thread, folder }: Table,
   name: string,
   targets: readonly FileTarget[],
+  startTime: number | undefined,
 ): OpenFile<FileTarget>[] {
   // Only in what is no procfs is there any other.
   if (!/^\d+$/.test(name)) return [];
-  const info = parseFdinfo(readProcText(`${root}/${pid}/fdinfo/${name}`, lockTableBytesMax) ?? '');
+  const info = parseFdinfo(readProcText(`${folder}/fdinfo/${name}`, lockTableBytesMax) ?? '');
   if (info === undefined) return [];
-  const path = linkText(`${root}/${pid}/fd/${name}`);
+  const path = linkText(`${folder}/fd/${name}`);
   return targets
     .filter((target) => target.kind === 'device' || info.ino === undefined || info.ino === target.inode.ino)
     .map((target) => ({
       target,
       pid,
+      ...(thread === undefined ? {} : { thread }),
       fd: Number(name),
       access: info.access,
       locks: info.locks,
+      ...(startTime === undefined ? {} : { startTime }),
       ...(path === undefined ? {} : { path }),
     }));
+}
+
+/** Whether a descriptor is still open on what it was found on. */
+export function isStillOpen({ pid, thread, fd, target }: OpenFile<FileTarget>, root = '/proc'): boolean {
+  const folder = thread === undefined ? `${root}/${pid}` : `${root}/${pid}/task/${thread}`;
+  return statQuietly(noFolder, `${folder}/fd/${fd}`) === 0 && matchTargets(indexTargets([target])).length > 0;
 }
 
 interface Fdinfo {

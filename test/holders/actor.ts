@@ -16,10 +16,12 @@ export interface Actor extends AsyncDisposable {
 const prelude = `
 import fs from 'node:fs';
 import { createRequire } from 'node:module';
-const libc = createRequire(${JSON.stringify(import.meta.url)})('koffi').load('libc.so.6');
+const koffi = createRequire(${JSON.stringify(import.meta.url)})('koffi');
+const libc = koffi.load('libc.so.6');
 const fcntl = libc.func('int fcntl(int, int, void *)');
 const flock = libc.func('int flock(int, int)');
-const unshare = libc.func('int unshare(int)');
+const socketpair = libc.func('int socketpair(int, int, int, void *)');
+const sendmsg = libc.func('long sendmsg(int, void *, int)');
 const mmap = libc.func('void *mmap(void *, size_t, int, int, int, long)');
 /** kind: 6 is F_SETLK, 37 is F_OFD_SETLK. type: 0 read, 1 write. length 0: to the end. */
 function lock(fd, kind, type, start, length) {
@@ -28,6 +30,23 @@ function lock(fd, kind, type, start, length) {
   range.writeBigInt64LE(BigInt(start), 8);
   range.writeBigInt64LE(BigInt(length), 16);
   if (fcntl(fd, kind, range) !== 0) throw new Error('not locked');
+}
+/** Puts a descriptor on its way through a socket (unix(7), SCM_RIGHTS), where it is open and no process shows it. */
+function hide(fd) {
+  const [ends, byte, vector, control, message] = [8, 1, 16, 24, 56].map((bytes) => Buffer.alloc(bytes));
+  if (socketpair(1, 1, 0, ends) !== 0) throw new Error('no sockets');
+  vector.writeBigUInt64LE(BigInt(koffi.address(byte)), 0);
+  vector.writeBigUInt64LE(1n, 8);
+  control.writeBigUInt64LE(20n, 0);
+  control.writeInt32LE(1, 8);
+  control.writeInt32LE(1, 12);
+  control.writeInt32LE(fd, 16);
+  message.writeBigUInt64LE(BigInt(koffi.address(vector)), 16);
+  message.writeBigUInt64LE(1n, 24);
+  message.writeBigUInt64LE(BigInt(koffi.address(control)), 32);
+  message.writeBigUInt64LE(24n, 40);
+  if (sendmsg(ends.readInt32LE(0), message, 0) !== 1) throw new Error('not sent');
+  fs.closeSync(fd);
 }
 const POSIX = 6, OFD = 37, READ = 0, WRITE = 1;
 // Ends with the test, whatever happens to it.

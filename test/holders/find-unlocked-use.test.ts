@@ -18,6 +18,7 @@ import { test } from 'node:test';
 import type { TestContext } from 'node:test';
 import { findHolders, findUnlockedUse } from '../../src/holders/find-holders.js';
 import type { Resource } from '../../src/vocabulary.js';
+import { threadWithTable } from '../beds/thread-with-table.js';
 import { needs } from '../needs.js';
 import { resourceAt, startActor, startQemu } from './actor.js';
 import { attachLoop, attachPartitionedLoop } from './loop.js';
@@ -141,11 +142,7 @@ test('a writer that only has it mapped is named', async (t) => {
 test('a writer that does not show at all: that there is one is said', async (t) => {
   if (!needs(t, 'root')) return;
   const path = image(t);
-  // Only the other threads have the descriptor: /proc shows the table of the first one (CLONE_FILES, unshare(2)).
-  await using actor = await startActor(`
-    const fd = fs.openSync(${JSON.stringify(path)}, 'r+');
-    if (unshare(0x400) !== 0) throw new Error('no table of its own');
-    fs.closeSync(fd);`);
+  await using actor = await startActor(`hide(fs.openSync(${JSON.stringify(path)}, 'r+'));`);
   assert.ok(actor.pid > 0);
   const unseen = [undefined, 'no lock: open for writing by a program that cannot be seen from here'];
   assert.deepEqual(await look(resourceAt(path)), [unseen]);
@@ -154,6 +151,12 @@ test('a writer that does not show at all: that there is one is said', async (t) 
     holders.map(({ pid, through, refuses }) => [pid, ...through, refuses]),
     [[...unseen, ['exclusive', 'shared']]],
   );
+});
+
+test('a writer in a thread with descriptors of its own is named: the kernel said that there is one', async (t) => {
+  const path = image(t);
+  await using actor = await startActor(threadWithTable({ path, flags: 'r+', mainEnds: false }));
+  assert.deepEqual(await look(resourceAt(path)), [[actor.pid, unlocked]]);
 });
 
 test('many resources in one look, each with its own use', async (t) => {

@@ -1,6 +1,7 @@
 /** What the bytes themselves tell of holders. The kernel names no process for an OFD lock; `holders/` finds it. */
 import { accessSync, closeSync, constants } from 'node:fs';
 import type { HoldfastError } from '../../errors.js';
+import { loadLibc } from '../../system/libc.js';
 import type { Holder, LockRequest, Mode } from '../../vocabulary.js';
 import { heldModes, testMode, type ByteConflict, type QemuLock } from './byte-locks.js';
 import { qemuByteMeaning } from './byte-table.js';
@@ -69,6 +70,8 @@ export function resourceHolders(targets: readonly LockTarget[]): readonly Holder
 /** Opens a target only to look at it; undefined if it cannot be opened. */
 export function inspect<Result>(target: LockTarget, look: (fd: number) => Result): Result | undefined {
   let fd: number;
+  // Whoever looks in the same moment sees it open (holders/passing-readers.ts).
+  loadLibc();
   try {
     fd = target.kind === 'image' ? openImage(target.resource, 'read') : openLockFileForTest(target.path);
   } catch {
