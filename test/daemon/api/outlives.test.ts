@@ -5,11 +5,12 @@
 import assert from 'node:assert/strict';
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdirSync, readdirSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, describe, test } from 'node:test';
 import fcntl from '../../../src/drivers/fcntl/fcntl.js';
 import { openManager } from '../../../src/index.js';
+import { readProcessStat } from '../../../src/system/process.js';
 import { commandFolder } from '../../beds/command.js';
 import { DiskTaker } from '../../beds/disk-taker.js';
 import { RunningDaemon } from '../../beds/running-daemon.js';
@@ -141,6 +142,32 @@ describe('holds of the API outlive the daemon', { skip: lacks('perl') }, () => {
     assert.equal(await isFree(disks.at(-1) ?? ''), false);
     await daemon!.api.ask('DELETE', `/v1/holds/${id}`);
     assert.equal(await isFree(disks[0] ?? ''), true);
+  });
+
+  test('the keeper is killed, or another one takes over: what is held stays held, and is kept by the next', async () => {
+    const before = await startDaemon();
+    const path = newDisk();
+    const owner = await newOwner();
+    const { id } = await take(before, [path], ownerOf(owner.pid, 11));
+    const taker = DiskTaker.start(folder, [path]);
+    await taker.untilWaiting();
+    const parentOf = (pid: number): number => readProcessStat(pid)?.ppid ?? 0;
+    const keeper = before.keeper.pid;
+    process.kill(keeper, 'SIGKILL');
+    const { pid } = before;
+    // The daemon runs on, and starts another keeper.
+    await until(() => !existsSync(`/proc/${keeper}`) && parentOf(pid) !== keeper, 'the end of the keeper');
+    assert.equal((await before.api.get(`/v1/holds/${id}`)).status, 200);
+
+    daemon = await RunningDaemon.start(folder, { args: ['--take-over'] });
+    await until(() => !existsSync(`/proc/${pid}`), 'the daemon before to end');
+    assert.equal((await daemon.api.get(`/v1/holds/${id}`)).status, 200);
+    await daemon.kill();
+    assert.equal((await daemon.api.get(`/v1/holds/${id}`)).status, 200);
+    assert.deepEqual(taker.taken, []);
+    await taker.stop();
+    await daemon.api.ask('DELETE', `/v1/holds/${id}`);
+    assert.equal(await isFree(path), true);
   });
 
   test('keeper and daemon killed: what owners that live had is taken again', async () => {
