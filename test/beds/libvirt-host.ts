@@ -5,6 +5,7 @@
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { leaveLoopMounts } from './foreign-mounts.js';
 import { start } from './command.js';
 import { until } from './until.js';
 
@@ -35,7 +36,7 @@ namespaces = []
 `;
 
 /** Each daemon is a child of the shell, so that all of them carry the test's mark and end with it. */
-const script = `
+const script = `${leaveLoopMounts}
 set -e
 own="$1"; shift
 for folder; do mkdir -p "$folder"; mount --bind "$own$folder" "$folder"; done

@@ -5,6 +5,7 @@
  */
 import { chownSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { leaveLoopMounts } from './foreign-mounts.js';
 import { start, type Running, type StartOptions } from './command.js';
 import { firstChild } from './glusterfs.js';
 import { holdfastdCommand } from './holdfastd.js';
@@ -48,7 +49,7 @@ namespaces = []
 `;
 
 /** The first process waits for the children that nobody else waits for; QEMU is one of them. */
-const init = `
+const init = `${leaveLoopMounts}
 set -e
 own=$1 name=$2 bound=$3 at=$4
 shift 4

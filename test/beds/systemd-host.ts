@@ -6,6 +6,7 @@
 import { copyFileSync, existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { leaveLoopMounts } from './foreign-mounts.js';
 import { holdfast, start, type Ended, type Running } from './command.js';
 import { firstChild } from './glusterfs.js';
 import { holdfastdCommand } from './holdfastd.js';
@@ -60,7 +61,7 @@ for round in $(seq 200); do
 done
 `;
 
-const inner = `
+const inner = `${leaveLoopMounts}
 set -e
 own=$1
 shift

@@ -8,6 +8,7 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
+import { leaveLoopMounts } from './foreign-mounts.js';
 import type { LockCall } from '../../src/protocol/lock-protocol.js';
 import type { RpcError } from '../../src/protocol/rpc-error.js';
 import { LockClient } from './lock-client.js';
@@ -35,7 +36,7 @@ export async function startVirtlockd(folder: string): Promise<Virtlockd> {
       'private',
       'sh',
       '-c',
-      `mount --bind "$1" /run && exec virtlockd -f /dev/null -p /run/v.pid`,
+      `${leaveLoopMounts} mount --bind "$1" /run && exec virtlockd -f /dev/null -p /run/v.pid`,
       'sh',
       run,
     ],
