@@ -61,6 +61,10 @@ try {
   const output = run(node, 'program.js');
   if (output !== 'held true function\ntrue true\n') throw new Error(`the library said ${output}`);
   if (!run('node_modules/.bin/holdfast', 'version').startsWith('holdfast ')) throw new Error('no version');
+  if (!run('node_modules/.bin/holdfastd', '--version').startsWith('holdfastd ')) throw new Error('no daemon');
+  if (!run('node_modules/.bin/holdfast', 'serve', '--check').includes('"lockdSocket"')) {
+    throw new Error('the command is no daemon');
+  }
   if (run('node_modules/.bin/holdfast', 'run', '--disk', 'disk.img', '--', 'echo', 'ran') !== 'ran\n') {
     throw new Error('the command did not run');
   }
