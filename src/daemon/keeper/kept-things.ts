@@ -5,8 +5,12 @@ import { keepKind, KeepReader, KeepWriter, type KeepEntry } from './keep-message
 
 interface KeptThing {
   readonly record: string;
-  readonly descriptors: readonly number[];
+  /** Most things have one descriptor, and there can be many things. */
+  readonly descriptors: number | readonly number[];
 }
+
+const listOf = ({ descriptors }: KeptThing): readonly number[] =>
+  typeof descriptors === 'number' ? [descriptors] : descriptors;
 
 const queueBytes = 8 * 1024 * 1024;
 
@@ -25,19 +29,21 @@ export class KeptThings {
   remove(id: number): void {
     const thing = this.#things.get(id);
     if (thing === undefined) return;
-    for (const fd of thing.descriptors) closeDescriptor(fd);
+    for (const fd of listOf(thing)) closeDescriptor(fd);
     this.#things.delete(id);
   }
 
   /** Does what an entry says. Nothing of a daemon that is out of its mind gives up what is kept. */
   take({ kind, id, record, descriptors }: KeepEntry): void {
     if (kind === keepKind.keep) {
-      this.add(id, { record: record.toString(), descriptors });
+      const [only] = descriptors;
+      const isOne = only !== undefined && descriptors.length === 1;
+      this.add(id, { record: record.toString(), descriptors: isOne ? only : descriptors });
       return;
     }
     const known = this.#things.get(id);
     if (kind === keepKind.more && known !== undefined) {
-      this.#things.set(id, { ...known, descriptors: [...known.descriptors, ...descriptors] });
+      this.#things.set(id, { ...known, descriptors: [...listOf(known), ...descriptors] });
       return;
     }
     for (const fd of descriptors) closeDescriptor(fd);
@@ -57,9 +63,7 @@ export class KeptThings {
   }
 
   writeTo(writer: KeepWriter): void {
-    for (const [id, { record, descriptors }] of this.#things) {
-      writer.add(keepKind.keep, id, record, descriptors);
-    }
+    for (const [id, thing] of this.#things) writer.add(keepKind.keep, id, thing.record, listOf(thing));
   }
 }
 

@@ -14,7 +14,7 @@ import type { Channel, Kept } from '../keeper/channel.js';
 import { recordBytesMax } from '../keeper/keep-message.js';
 import type { Journal, ReadJournal } from './journal.js';
 import { giveLockFileBack, isRemoved, lockBytes, takeLockFile, type LockFileFailure } from './lock-file.js';
-import { readRecord, writeLockRecord, writeLockspaceRecord, type RecordedLock } from './lock-record.js';
+import { RecordReader, writeLockRecord, writeLockspaceRecord, type RecordedLock } from './lock-record.js';
 import type { Lock, LockTable, LockdOwner } from './lock-table.js';
 
 export interface WantedLock {
@@ -183,9 +183,10 @@ export class HeldLocks {
   ): TakenUp {
     const lost: string[] = [];
     let adopted = 0;
+    const reader = new RecordReader();
     for (const one of kept) {
       this.#lastId = Math.max(this.#lastId, one.id);
-      const outcome = this.#adopt(one, journal);
+      const outcome = this.#adopt(one, journal, reader);
       if (outcome === 'adopted') adopted++;
       if (outcome === 'lost') lost.push(one.record);
     }
@@ -194,7 +195,7 @@ export class HeldLocks {
     for (const [id] of missing) this.#lastId = Math.max(this.#lastId, id);
     let takenAgain = 0;
     for (const [, { record, unanswered }] of missing) {
-      const outcome = this.#takeAgain(record, unanswered, lives);
+      const outcome = this.#takeAgain(record, unanswered, lives, reader);
       if (outcome === 'taken') takenAgain++;
       if (outcome === 'lost') lost.push(record);
     }
@@ -220,12 +221,13 @@ export class HeldLocks {
   #adopt(
     { id, record, descriptors }: Kept,
     journal: ReadJournal | undefined,
+    reader: RecordReader,
   ): 'adopted' | 'given back' | 'lost' {
     const [fd] = descriptors;
     // One entry that is not whole is the one that was being written.
     const isSound = journal !== undefined && journal.damaged <= 1;
     const written = isSound ? journal.held.get(id) : undefined;
-    const said = readRecord(written?.record ?? record);
+    const said = reader.read(written?.record ?? record);
     if (said !== undefined && 'madeLockspace' in said) {
       this.#table.addLockspace(said.madeLockspace);
       this.#lockspaces.set(said.madeLockspace, id);
@@ -252,8 +254,9 @@ export class HeldLocks {
     record: string,
     unanswered: boolean,
     lives: (owner: LockdOwner) => boolean,
+    reader: RecordReader,
   ): 'taken' | 'not wanted' | 'lost' {
-    const said = readRecord(record);
+    const said = reader.read(record);
     if (said === undefined) return 'lost';
     if ('madeLockspace' in said) {
       this.addLockspace(said.madeLockspace);

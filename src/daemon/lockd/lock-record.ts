@@ -41,6 +41,35 @@ function ownerText(owner: LockdOwner): string {
   return text;
 }
 
+/** Reads many records, of which many have the same owners: each of them, and each text, is there once. */
+export class RecordReader {
+  readonly #texts = new Map<string, string>();
+  readonly #owners = new Map<string, LockdOwner>();
+
+  /** As `readRecord`. */
+  read(text: string): Recorded | undefined {
+    const recorded = readRecord(text);
+    if (recorded === undefined || !('lock' in recorded)) return recorded;
+    const { lock } = recorded;
+    const lockspace = this.#text(lock.lockspace);
+    const since = this.#text(lock.since);
+    return { lock: { ...lock, lockspace, since, owners: lock.owners.map((owner) => this.#owner(owner)) } };
+  }
+
+  #text(text: string): string {
+    const known = this.#texts.get(text);
+    if (known === undefined) this.#texts.set(text, text);
+    return known ?? text;
+  }
+
+  #owner(owner: LockdOwner): LockdOwner {
+    const text = JSON.stringify(owner);
+    const known = this.#owners.get(text);
+    if (known === undefined) this.#owners.set(text, owner);
+    return known ?? owner;
+  }
+}
+
 /** Written by a daemon of this or another version; undefined: not of this form. */
 export function readRecord(text: string): Recorded | undefined {
   let said: unknown;

@@ -8,6 +8,12 @@ import type { Lock } from './lock-table.js';
 import type { LockdEvent } from './lockd-event.js';
 import type { LockdNews, LockdOrder, LockdWorkerData } from './lockd-worker.js';
 
+/**
+ * What is held lives long and all else a moment: more room for that would be memory that is touched and never used. (The
+ * default grows to 48 MB.)
+ */
+const maxYoungGenerationSizeMb = 4;
+
 export interface LockdThreadOptions {
   /** The program of the thread. */
   readonly program: URL;
@@ -54,7 +60,11 @@ export class LockdThread extends EventEmitter<{
       uid: process.geteuid?.() ?? 0,
       counters: this.#counters,
     };
-    this.#worker = new Worker(program, { workerData: data, trackUnmanagedFds: false });
+    this.#worker = new Worker(program, {
+      workerData: data,
+      trackUnmanagedFds: false,
+      resourceLimits: { maxYoungGenerationSizeMb },
+    });
     this.#worker.on('message', (news: LockdNews) => this.#hear(news));
     this.#worker.on('error', (error) => this.emit('error', error));
   }
