@@ -59,8 +59,9 @@ export class DaemonClient {
   }
 
   /** What libvirt has locked through the daemon. */
-  async locks(): Promise<readonly DaemonLock[]> {
-    return (await this.#ask('GET', '/v1/locks')) as readonly DaemonLock[];
+  async locks(signal?: AbortSignal): Promise<readonly DaemonLock[]> {
+    const options = signal === undefined ? {} : { signal };
+    return (await this.#ask('GET', '/v1/locks', undefined, options)) as readonly DaemonLock[];
   }
 
   /** How requests stand with the daemon's locks, in their order; not whether something uses them without a lock. */

@@ -136,6 +136,7 @@ export function processRemedy(pid: number, process: ProcessDescription | undefin
     return 'end the program that uses libguestfs, or wait for it';
   }
   if (guest !== undefined && libvirt !== undefined) return guestRemedy(guest, libvirt, process.user);
+  if (program === 'holdfastd') return 'see for whom it keeps it (holdfast list), and stop that';
   if (program === 'virtlockd') return 'see which guest of libvirt uses it (virsh list), and shut that down';
   if (stopped) return `let it go on (kill -CONT ${pid}) or stop it (kill -KILL ${pid}), or wait for it`;
   return work?.remedy ?? `stop it (pid ${pid}), or wait for it`;

@@ -120,8 +120,13 @@ function keptFor({ owner }: HoldRecord, heirs: readonly number[] = []): readonly
   return processStartTime(owner.pid) === owner.startTime ? [owner.pid] : heirs;
 }
 
-/** libvirt is asked only where virtlockd holds something for a guest that nothing else shows. */
-async function withLibvirtGuests(holders: readonly Holder[], resource: Resource): Promise<readonly Holder[]> {
+/** libvirt, or the lock daemon, is asked only where a daemon holds something for a guest that nothing else shows. */
+async function withLibvirtGuests(found: readonly Holder[], resource: Resource): Promise<readonly Holder[]> {
+  let holders = found;
+  if (holders.some(({ program }) => program === 'holdfastd')) {
+    const { withGuestsOfDaemon } = await import('./locked-guests.js');
+    holders = await withGuestsOfDaemon(holders);
+  }
   if (!holders.some(({ program, guest }) => program === 'virtlockd' && guest === undefined)) return holders;
   const { nameLibvirtGuests } = await import('./libvirt-guests.js');
   return nameLibvirtGuests(holders, resource);

@@ -1,13 +1,14 @@
 /** `holdfast attach`, `detach`, `suspend`, `resume`, `release` and `list` with a real daemon. */
 import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
-import { basename, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { startApiDaemon, type ApiDaemon } from '../beds/api-daemon.js';
 import { call, commandFolder, holdfast, start, type Ended, type Running } from '../beds/command.js';
 import { LockClient } from '../beds/lock-client.js';
 import { lockOn, untilFree } from '../beds/observed-lock.js';
 import { domainXml, end, qemuCommand, rawDisk, untilUp } from '../beds/qemu.js';
+import { until } from '../beds/until.js';
 import { lacks } from '../needs.js';
 
 const folder = commandFolder();
@@ -129,6 +130,7 @@ describe('a hold of a running command', () => {
     assert.equal(both.status, 64);
     assert.match(both.stderr, new RegExp(`Name one of them: .*${hold?.id}`));
     await end(twin);
+    await until(async () => (await bed.daemon.client.holds()).length === 1, 'the end of the second hold');
   });
 
   test('says what it does not have', async () => {
@@ -184,6 +186,23 @@ describe('a hold of a running command', () => {
       listed.filter(({ id }) => id === undefined).map((one) => one.owner.uuid),
       [uuid],
     );
+    // Who does not ask the daemon is told of the guest as well, and not of the daemon.
+    const refused = await call(['run', '--disk', path, '--', 'echo', 'ran'], {
+      env: { HOLDFAST_RUNTIME_DIR: dirname(bed.daemon.socket) },
+    });
+    assert.equal(refused.status, 75);
+    assert.match(
+      refused.stderr,
+      new RegExp(`^ {2}held by {3}guest "db1" \\(sleep, pid ${guest.pid}[,)]`, 'm'),
+    );
+    assert.match(
+      refused.stderr,
+      /^ {2}through {3}libvirt, through holdfastd\n {2}try {7}virsh shutdown db1/m,
+    );
+    assert.equal(refused.stderr.match(/held by/g)?.length, 1, refused.stderr);
+    const unnamed = await call(['run', '--disk', path, '--', 'echo', 'ran']);
+    assert.match(unnamed.stderr, /held by {3}holdfastd \(pid/);
+    assert.equal(unnamed.stderr.match(/held by/g)?.length, 1, unnamed.stderr);
     await end(guest);
     client.close();
   });
