@@ -4,7 +4,7 @@ export const exitCodes: ReadonlyArray<readonly [status: string, meaning: string]
   ['1', 'Of `doctor`: it found a problem or a warning. Of `who`: all is free, and nothing was out of sight.'],
   ['64', 'Wrong usage.'],
   ['65', 'Bad XML or data.'],
-  ['66', 'No such disk, file or domain, or it cannot be read.'],
+  ['66', 'No such disk, file or domain, or it cannot be read; `who` and `doctor` tell the others.'],
   ['69', 'A driver or what is behind it is not reachable, or cannot lock this.'],
   ['70', 'A bug in Holdfast.'],
   ['74', 'A lock was lost; of the other commands, the output could not be written.'],

@@ -77,7 +77,7 @@ export async function findHolders(resource: Resource, options: FindOptions = {})
   const threads = options.everyone === true && isWritten(resource) === undefined;
   const looked = await findOpenFiles(targets, { threads });
   const scan = options.everyone === true ? { ...looked, files: await withoutPassing(looked.files) } : looked;
-  const kernel = await kernelHolders(resource, tables);
+  const kernel = await kernelHolders(resource, tables, scan.files);
   const found = await findMaps(resource, targets, scan.files, kernel, tables, options);
   const { files, maps, unseen: nobody } = found;
   const locks = files.flatMap((file) => file.locks);

@@ -83,7 +83,9 @@ async function unlockedUses(
         processHolder(use, { unlocked: 'no lock: open for writing', isUnlocked: true }),
       );
   };
-  const kernel = (await kernelHolders(resource, tables)).filter(({ refuses }) => refuses?.length !== 0);
+  const kernel = (await kernelHolders(resource, tables, files)).filter(
+    ({ refuses }) => refuses?.length !== 0,
+  );
   const holders = [...writers(files, []), ...kernel];
   if (holders.length > 0 || written !== true || processUses(files).some((use) => use.writes)) return holders;
   const hidden = await findHiddenWriters(resource, targets, files, tables);

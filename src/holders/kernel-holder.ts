@@ -2,6 +2,9 @@
 import { kernelUsesOfDevice, kernelUsesOfFile } from '../system/kernel-uses.js';
 import type { KernelTables, KernelUse } from '../system/kernel-uses.js';
 import type { Holder, Resource } from '../vocabulary.js';
+import { isUnlocked } from './unlocked-writer.js';
+import { processUses } from './process-use.js';
+import type { ResourceFile } from './process-use.js';
 import { refusedWithoutLock } from './refused-modes.js';
 import { deviceOfResource, inodeOfResource } from './resource-targets.js';
 import { shellWord } from './shell-word.js';
@@ -9,16 +12,58 @@ import { shellWord } from './shell-word.js';
 /** A file system can be bound to hundreds of places; nobody reads them all. */
 const usesNamedMax = 8;
 
-/** One holder for each thing that the kernel does with a resource. */
-export async function kernelHolders(resource: Resource, tables: KernelTables): Promise<Holder[]> {
+/**
+ * One holder for each thing that the kernel does with a resource.
+ * @param files who has the resource open: a program can claim a block device too (open(2), O_EXCL), and nothing shows
+ *   that it did
+ */
+export async function kernelHolders(
+  resource: Resource,
+  tables: KernelTables,
+  files: readonly ResourceFile[],
+): Promise<Holder[]> {
   if (resource.storage === 'block') {
     const device = deviceOfResource(resource);
-    return device === undefined
-      ? []
-      : (await kernelUsesOfDevice(device, resource.path, tables)).map(kernelHolder);
+    if (device === undefined) return [];
+    const uses = await kernelUsesOfDevice(device, resource.path, tables);
+    return uses.flatMap((use) =>
+      use.kind === 'claim' ? claimHolders(use, files, resource, tables) : kernelHolder(use),
+    );
   }
   const inode = inodeOfResource(resource);
   return inode === undefined ? [] : kernelUsesOfFile(inode, tables).map(kernelHolder);
+}
+
+/**
+ * A writer without a lock refuses as much himself, and explains the claim. Whoever only reads, or has a lock, may have
+ * claimed the device or not: then both are said.
+ */
+function claimHolders(
+  use: KernelUse,
+  files: readonly ResourceFile[],
+  resource: Resource,
+  tables: KernelTables,
+): Holder[] {
+  const open = processUses(
+    files.filter(({ target }) => target.kind === 'device'),
+    [],
+    true,
+  );
+  if (open.some((one) => one.writes && isUnlocked(one, open, resource, tables) === true)) return [];
+  const holder = kernelHolder(use);
+  if (open.length === 0) return [holder];
+  const { program: _, ...unnamed } = holder;
+  const pids = open
+    .slice(0, usesNamedMax)
+    .map(({ pid }) => pid)
+    .join(', ');
+  return [
+    {
+      ...unnamed,
+      through: [`claimed: by process ${pids}, or by the kernel for something that cannot be seen from here`],
+      remedy: `stop process ${pids}, or wait for it; then ${holder.remedy ?? 'look again'}`,
+    },
+  ];
 }
 
 /** One holder for a use and all that stands on it. */

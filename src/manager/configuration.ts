@@ -2,8 +2,8 @@
  * The configuration: /etc/holdfast/holdfast.toml, then the user's, whose keys win; or the one file that was named.
  * docs/configuration.md lists the keys. Mostly there is no file at all, and then nothing is loaded that reads one.
  */
-import { statSync } from 'node:fs';
-import { join } from 'node:path';
+import { closeSync, constants, openSync, statSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { userConfiguration } from '../system/user-configuration.js';
 import type { LossAction } from '../vocabulary.js';
 import type { DaemonSettings } from './daemon-settings.js';
@@ -13,6 +13,8 @@ export type QemuLock = 'check' | 'hold' | 'off';
 export interface Configuration {
   /** The files that were read, in order. */
   readonly files: readonly string[];
+  /** What was passed over, and why; there if something was. */
+  readonly notes?: readonly string[];
   /** `drivers`: which drivers to use, in order. */
   readonly drivers?: readonly string[];
   /** `wait`: how long to wait for a disk in use, in milliseconds; 0 not at all, Infinity for ever. */
@@ -35,7 +37,8 @@ export interface Configuration {
 
 /**
  * Reads the configuration: `file` alone if it is given (it has to exist), else the system's and the user's, where
- * they exist. Throws CONFIG with the place.
+ * they exist. Throws CONFIG with the place. The user's is passed over where HOME is another user's and does not let
+ * this one in: that is not his configuration, and `notes` says so.
  */
 export async function readConfiguration(
   options: { readonly file?: string; readonly usual?: readonly string[] } = {},
@@ -44,20 +47,53 @@ export async function readConfiguration(
   const paths = file === undefined ? usual : [file];
   let configuration: Configuration = { files: [] };
   for (const path of paths) {
-    if (file === undefined && isMissing(path)) continue;
+    if (file === undefined) {
+      const error = lookAt(path);
+      if (error?.code === 'ENOENT') continue;
+      // The first, the system's file, is for all users: who may not read it must not go on without it.
+      const another = error?.code === 'EACCES' && path !== paths[0] ? otherHome(path) : undefined;
+      if (another !== undefined) {
+        configuration = { ...configuration, notes: [passedOver(path, another)] };
+        continue;
+      }
+    }
     const { readConfigurationFile } = await import('./configuration-file.js');
     configuration = await readConfigurationFile(path, configuration);
   }
   return configuration;
 }
 
-/** What cannot be looked at is not missing: reading it says why. */
-function isMissing(path: string): boolean {
+/** Why a file cannot be read. What is neither missing nor barred is left to the reader, who says what is wrong. */
+function lookAt(path: string): { readonly code: 'ENOENT' | 'EACCES' } | undefined {
   try {
-    return statSync(path, { throwIfNoEntry: false }) === undefined;
-  } catch {
-    return false;
+    if (statSync(path, { throwIfNoEntry: false }) === undefined) return { code: 'ENOENT' };
+    closeSync(openSync(path, constants.O_RDONLY | constants.O_NONBLOCK));
+    return undefined;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'EACCES' ? { code: 'EACCES' } : undefined;
   }
+}
+
+/** The user, by number, in whose home a user's file is, if that is not this process's user's. */
+function otherHome(path: string): number | undefined {
+  const folder = dirname(dirname(path));
+  const owners = [ownerOf(folder), ownerOf(dirname(folder))];
+  return owners.includes(process.geteuid?.()) ? undefined : owners[1];
+}
+
+/** Of the folder, or of the nearest one above it that shows. */
+function ownerOf(folder: string): number | undefined {
+  for (let at = folder; ; at = dirname(at)) {
+    try {
+      return statSync(at).uid;
+    } catch {
+      if (at === dirname(at)) return undefined;
+    }
+  }
+}
+
+function passedOver(path: string, user: number): string {
+  return `${path} is passed over: it may not be read, for that home is user ${user}'s (setpriv, and sudo as it can be set up, keep HOME)`;
 }
 
 /** The system's file, then the user's. */

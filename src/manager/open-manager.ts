@@ -161,7 +161,8 @@ export class Manager {
     const plan = await makePlan(guest, await this.#planOptions(allowUnlocked, true));
     const { checkPlan } = await import('./check-plan.js');
     const checked = await checkPlan(plan, await this.#drivers(), await this.#records(), allowUnlocked);
-    return { ...checked, notes: [...checked.notes, ...this.#unusedTables] };
+    const passedOver = (await this.configuration()).notes ?? [];
+    return { ...checked, notes: [...checked.notes, ...passedOver, ...this.#unusedTables] };
   }
 
   /**
@@ -215,6 +216,7 @@ export class Manager {
   }
 
   async #keep({ owner, plan, held, undo, notes }: AcquiredPlan, options: LockOptions): Promise<Hold> {
+    const passedOver = (await this.configuration()).notes ?? [];
     const contents = {
       id: newHoldId(),
       owner,
@@ -222,7 +224,7 @@ export class Manager {
       plan,
       held,
       // A driver that plans as well (holdfastd) may have noticed the same.
-      notes: [...new Set([...plan.notes, ...notes])],
+      notes: [...new Set([...passedOver, ...plan.notes, ...notes])],
     };
     try {
       if (this.#closing.signal.aborted) throw aborted(this.#closing.signal);
@@ -285,7 +287,9 @@ export class Manager {
    */
   async who(input: GuestInput, options: LookOptions = {}): Promise<readonly ResourceUse[]> {
     const lookout = await this.#lookout(input, options);
-    return (await import('./who.js')).look(lookout, options);
+    const uses = await (await import('./who.js')).look(lookout, options);
+    const { notes = [] } = await this.configuration();
+    return uses.map((use, index) => (index === 0 ? { ...use, notes: [...notes, ...use.notes] } : use));
   }
 
   /** The same at once, and then each time that it has changed, until the signal is aborted. Throws what `who` throws. */

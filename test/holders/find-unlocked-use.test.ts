@@ -159,6 +159,29 @@ test('a writer in a thread with descriptors of its own is named: the kernel said
   assert.deepEqual(await look(resourceAt(path)), [[actor.pid, unlocked]]);
 });
 
+test('a program that claims a block device (O_EXCL) is one holder; who only reads may have claimed it', async (t) => {
+  if (!needs(t, 'root', 'losetup')) return;
+  const device = attachLoop(t, image(t));
+  const open = (flags: string): string =>
+    `fs.openSync(${JSON.stringify(device)}, ${flags} | fs.constants.O_EXCL);`;
+  const through = async (): Promise<unknown> =>
+    (await findHolders(resourceAt(device), { everyone: true })).holders
+      .filter(({ evidence }) => !evidence.some((one) => one.includes('backing_file')))
+      .map(({ pid, program, through: words }) => [pid, program, ...words]);
+  {
+    await using writer = await startActor(open('fs.constants.O_RDWR'));
+    assert.deepEqual(await look(resourceAt(device)), [[writer.pid, unlocked]]);
+    assert.deepEqual(await through(), [[writer.pid, 'node', unlocked]]);
+  }
+  await using reader = await startActor(open('fs.constants.O_RDONLY'));
+  const perhaps = `claimed: by process ${reader.pid}, or by the kernel for something that cannot be seen from here`;
+  assert.deepEqual(await look(resourceAt(device)), [[undefined, perhaps]]);
+  assert.deepEqual(await through(), [
+    [reader.pid, 'node', 'reads it, without a lock'],
+    [undefined, undefined, perhaps],
+  ]);
+});
+
 test('many resources in one look, each with its own use', async (t) => {
   const paths = Array.from({ length: 60 }, () => image(t));
   const [first = '', , third = ''] = paths;

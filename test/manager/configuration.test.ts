@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict';
-import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, chownSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { after, test } from 'node:test';
 import { HoldfastError } from '../../src/errors.js';
-import { readConfiguration, usualFiles } from '../../src/manager/configuration.js';
+import { readConfiguration, usualFiles, type Configuration } from '../../src/manager/configuration.js';
+import { needs } from '../needs.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'holdfast-configuration-'));
 after(() => rmSync(folder, { recursive: true }));
@@ -159,6 +160,59 @@ test('a named file has to exist, be a file and be small', async () => {
   });
   await assert.rejects(readConfiguration({ file: fileWith('#'.repeat(1024 * 1024 + 1)) }), /larger than/);
   await readConfiguration({ file: fileWith('#'.repeat(1024 * 1024)) });
+});
+
+test("the configuration of another user's home that lets nobody in is passed over, and said to be", async (t) => {
+  if (!needs(t, 'root')) return;
+  const place = mkdtempSync(join(tmpdir(), 'homes-'));
+  t.after(() => rmSync(place, { recursive: true }));
+  chmodSync(place, 0o755);
+  const system = join(place, 'system.toml');
+  /** A home with a configuration: whose all of it is, and the modes of the home, the folder and the file. */
+  const home = (name: string, uid: number, modes: readonly [number, number, number]): string => {
+    const folders = ['', '.config', '.config/holdfast'].map((one) => join(place, name, one));
+    for (const one of folders) mkdirSync(one);
+    const file = join(place, name, '.config/holdfast/holdfast.toml');
+    writeFileSync(file, 'wait = true\n');
+    for (const one of [...folders, file]) chownSync(one, uid, 0);
+    [folders[0], folders[1], file].forEach((one, index) => chmodSync(one ?? '', modes[index] ?? 0));
+    return file;
+  };
+  const nobody = 65534;
+  const asNobody = async (usual: readonly string[]): Promise<Configuration> => {
+    // Loaded while all can be read.
+    await readConfiguration({ file: fileWith('') });
+    process.seteuid?.(nobody);
+    try {
+      return await readConfiguration({ usual });
+    } finally {
+      process.seteuid?.(0);
+    }
+  };
+  for (const [name, uid, modes] of [
+    ['root', 0, [0o700, 0o755, 0o644]],
+    ['alice', 1234, [0o700, 0o755, 0o644]],
+    ['open', 0, [0o755, 0o700, 0o644]],
+    ['seen', 0, [0o755, 0o755, 0o600]],
+  ] as const) {
+    const file = home(name, uid, modes);
+    const { files, waitMs, notes } = await asNobody([system, file]);
+    assert.deepEqual([files, waitMs], [[], undefined], name);
+    assert.equal(notes?.length, 1);
+    assert.match(notes[0] ?? '', new RegExp(`^${file} is passed over: .* user ${uid}'s`));
+    await assert.rejects(asNobody([file]), /cannot be read|refused/, "the system's is never passed over");
+  }
+  for (const modes of [
+    [0o755, 0o000, 0o644],
+    [0o755, 0o755, 0o000],
+  ] as const) {
+    const file = home(`own-${modes[1]}`, nobody, modes);
+    await assert.rejects(asNobody([system, file]), { code: 'CONFIG', exitCode: 78 });
+  }
+  // His own home, though the folder in it is not.
+  const mixed = home('mixed', nobody, [0o755, 0o700, 0o644]);
+  chownSync(dirname(dirname(mixed)), 0, 0);
+  await assert.rejects(asNobody([system, mixed]), { code: 'CONFIG', exitCode: 78 });
 });
 
 test('the usual files are the system one and then the user one', () => {

@@ -1,16 +1,18 @@
 /** An image that a QEMU reads as the base of an overlay: what is said of it, with real QEMUs. */
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
-import { statSync } from 'node:fs';
+import { execFileSync, spawnSync } from 'node:child_process';
+import { statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, describe, test } from 'node:test';
 import { overlayWords } from '../../src/manager/overlays.js';
 import { openManager } from '../../src/index.js';
 import { inodeOf } from '../../src/system/inode.js';
 import type { Resource } from '../../src/vocabulary.js';
-import { commandFolder, endLeftProcesses } from '../beds/command.js';
+import { commandFolder, endLeftProcesses, start } from '../beds/command.js';
 import { end, qcow2Disk, rawDisk, startQemu } from '../beds/qemu.js';
-import { lacks } from '../needs.js';
+import { until } from '../beds/until.js';
+import { startActor } from '../holders/actor.js';
+import { lacks, needs } from '../needs.js';
 
 const folder = commandFolder();
 afterEach(endLeftProcesses);
@@ -66,4 +68,47 @@ describe('overlays', { skip: lacks('qemu', 'qemu-img') }, () => {
     const pid = Number(execFileSync('cat', [pidFile], { encoding: 'utf8' }));
     assert.deepEqual(overlayWords(pid, resource(base)), [`uses it as the base of ${top}`]);
   });
+});
+
+/** Prints what is said of a file that a process uses. */
+const say = `const [, pid, dev, ino] = process.argv;
+const { overlayWords } = await import(${JSON.stringify(new URL('../../src/manager/overlays.ts', import.meta.url).href)});
+console.log(JSON.stringify(overlayWords(Number(pid), { inode: { dev, ino } })));`;
+
+test('another disk of that process is on a server that does not answer: nobody waits for it', async (t) => {
+  if (!needs(t, 'root', 'qemu-img', 'qemu-storage-daemon')) return;
+  const base = rawDisk(join(folder, 'live-base.img'));
+  const top = qcow2Disk(join(folder, 'live-top.qcow2'), { path: base, format: 'raw' });
+  const dead = join(folder, 'dead.img');
+  writeFileSync(dead, '');
+  const far = rawDisk(join(folder, 'far.img'));
+  // A file system of its own, of one file; behind a symlink too.
+  const server = start('qemu-storage-daemon', [
+    '--blockdev',
+    `driver=file,node-name=far,filename=${far}`,
+    '--export',
+    `type=fuse,id=far,node-name=far,mountpoint=${dead},writable=on`,
+  ]);
+  await until(() => statSync(dead).size === statSync(far).size, 'the file system');
+  const link = join(folder, 'dead-link.img');
+  symlinkSync(dead, link);
+  const drives = [link, dead, top].flatMap((path) => ['-drive', `file=${path},format=qcow2`]);
+  const opens = [base, top, dead].map((path) => `fs.openSync(${JSON.stringify(path)}, 'r');`);
+  await using user = await startActor(opens.join(''), drives);
+  const { dev, ino } = inodeOf(statSync(base, { bigint: true }));
+  process.kill(server.pid, 'SIGSTOP');
+  try {
+    const { stdout, stderr } = spawnSync(
+      process.execPath,
+      ['--import', import.meta.resolve('tsx'), '--input-type=module', '-e', say, String(user.pid), dev, ino],
+      { encoding: 'utf8', timeout: 20_000, killSignal: 'SIGKILL' },
+    );
+    assert.notEqual(stdout, '', stderr);
+    assert.deepEqual(JSON.parse(stdout), [`uses it as the base of ${top}`]);
+  } finally {
+    process.kill(server.pid, 'SIGCONT');
+    user.child.kill('SIGKILL');
+    process.kill(server.pid, 'SIGTERM');
+    await server.ended;
+  }
 });

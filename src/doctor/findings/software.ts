@@ -69,6 +69,12 @@ export const software = {
     why: 'With a wrong one every command ends with status 78.',
     remedy: '',
   },
+  'configuration-passed-over': {
+    level: 'note',
+    what: "HOME is another user's, and the configuration there may not be read.",
+    why: "It is passed over: the defaults and the system's file count.",
+    remedy: "Set HOME to this user's own (sudo -H, setpriv with --reset-env), or name a file with --config.",
+  },
   'configuration-wrong': {
     level: 'problem',
     what: 'The configuration is wrong, or others could change it.',
