@@ -5,8 +5,10 @@
  */
 import { writeSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { HoldfastError, isHoldfastError } from '../errors.js';
+import { monotonicMs } from '../system/clock.js';
 import { groupId } from '../system/group-id.js';
 import { privateDirectory, runtimeDirectory } from '../system/runtime-directory.js';
 import { version } from '../version.js';
@@ -16,13 +18,16 @@ import { Keeper } from './keeper/keeper.js';
 import { closeSockets, openSockets, type ServedSockets } from './keeper/listening-sockets.js';
 import { descriptorsOf, servedBy } from './keeper/served-descriptors.js';
 import { adoptedDaemon } from './keeper/start-keeper.js';
-import { takeOver } from './keeper/take-over.js';
+import { takeOver, type TakenOver } from './keeper/take-over.js';
 import { renderDaemonHelp } from './option-table.js';
 import { parseDaemonCommand, readDaemonOptions, type DaemonOptions } from './options.js';
 
 const stdout = 1;
 const stderr = 2;
 const bug = 70;
+/** A daemon that has lost its keeper starts another one within a second. */
+const takeOverMsMax = 5_000;
+const takeOverPauseMs = 50;
 
 async function main(argv: readonly string[]): Promise<number> {
   const command = parseDaemonCommand(argv);
@@ -47,10 +52,12 @@ async function keep(
   adopted: ReturnType<typeof adoptedDaemon>,
 ): Promise<number> {
   const successorPath = join(privateDirectory(runtimeDirectory()), 'keeper.sock');
-  const before = adopted === undefined && options.takeOver ? takeOver(successorPath) : undefined;
-  const kept = adopted?.sockets ?? before?.sockets;
-  const served = kept === undefined ? openServed(options, gid) : servedBy(kept);
-  if (kept !== undefined) for (const guard of Object.values(served.guards)) writePid(guard);
+  const { before, served } =
+    adopted === undefined
+      ? await takePlace(options, gid, successorPath)
+      : { before: undefined, served: servedBy(adopted.sockets) };
+  if (adopted !== undefined || before !== undefined)
+    for (const guard of Object.values(served.guards)) writePid(guard);
   const keeper = new Keeper({
     daemon: [process.execPath, fileURLToPath(import.meta.url), ...argv],
     sockets: descriptorsOf(served),
@@ -65,6 +72,26 @@ async function keep(
     closeSockets(served);
   }
   return 0;
+}
+
+/** From the keeper that runs, if it is to be taken over from; else where nobody serves. */
+async function takePlace(
+  options: DaemonOptions,
+  gid: number | undefined,
+  successorPath: string,
+): Promise<{ readonly before: TakenOver | undefined; readonly served: ServedSockets }> {
+  const end = monotonicMs() + takeOverMsMax;
+  for (;;) {
+    const before = options.takeOver ? takeOver(successorPath) : undefined;
+    if (before !== undefined) return { before, served: servedBy(before.sockets) };
+    try {
+      return { before, served: openServed(options, gid) };
+    } catch (error) {
+      // Somebody serves whose keeper nobody can ask yet: it is just being replaced.
+      if (!options.takeOver || !isHoldfastError(error, 'IN_USE') || monotonicMs() >= end) throw error;
+    }
+    await pause(takeOverPauseMs);
+  }
 }
 
 function openServed(
