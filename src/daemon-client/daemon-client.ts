@@ -64,9 +64,12 @@ export class DaemonClient {
     return (await this.#ask('GET', '/v1/locks', undefined, options)) as readonly DaemonLock[];
   }
 
-  /** How requests stand with the daemon's locks, in their order; not whether something uses them without a lock. */
-  async states(input: DaemonRequests): Promise<readonly DaemonState[]> {
-    const plan = await this.#ask('POST', '/v1/plan', input, { allowUnlocked: true });
+  /**
+   * How requests stand with the daemon's locks, in their order; not whether something uses them without a lock.
+   * @param explain whether to look for those who are in the way
+   */
+  async states(input: DaemonRequests, explain = true): Promise<readonly DaemonState[]> {
+    const plan = await this.#ask('POST', '/v1/plan', input, { allowUnlocked: true, explain });
     return (plan as { readonly states: readonly DaemonState[] }).states.map((state) =>
       // Where going on without a lock is allowed, what has none is free.
       state.code === 'CANNOT_LOCK' ? { ...state, free: false } : state,

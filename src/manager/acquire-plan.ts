@@ -35,6 +35,8 @@ export interface AcquireContext {
   readonly owner: Owner;
   readonly makePlan: () => Promise<Plan>;
   readonly allowUnlocked: boolean;
+  /** False: whoever asks looks for those who use it without a lock himself, and goes on all the same. */
+  readonly looksForUses: boolean;
   readonly signal: AbortSignal;
   readonly unlockOnRelease: boolean;
   /** What the hold has already: not asked for again. */
@@ -62,11 +64,13 @@ async function acquireOnce(context: AcquireContext): Promise<AcquiredPlan> {
   const assignment = await chain.assign(wanted);
   requireNoMistake(assignment, plan);
   const notes = [...unlockableNotes(assignment, allowUnlocked), ...assignment.notes];
-  notes.push(
-    ...(await useNotes(wanted, allowUnlocked)),
-    ...unseenNotes(wanted),
-    ...(await writerNotes(own.items)),
-  );
+  if (context.looksForUses) {
+    notes.push(
+      ...(await useNotes(wanted, allowUnlocked)),
+      ...unseenNotes(wanted),
+      ...(await writerNotes(own.items)),
+    );
+  }
   const options = { signal, unlockOnRelease };
   const { added, undo } = await chain.acquire(owner, assignment.shares, options, before?.held);
   try {

@@ -28,15 +28,20 @@ export interface CheckedPlan extends Plan {
   readonly states: readonly ResourceState[];
 }
 
+export interface CheckOptions {
+  readonly allowUnlocked: boolean;
+  /** Records of holds that live. Undefined: only the drivers are asked, and nobody is looked for. */
+  readonly records: readonly LiveRecord[] | undefined;
+}
+
 export async function checkPlan(
   plan: Plan,
   chain: DriverChain,
-  records: readonly LiveRecord[],
-  allowUnlocked: boolean,
+  { allowUnlocked, records }: CheckOptions,
 ): Promise<CheckedPlan> {
   const assignment = await chain.assign(plan.requests);
   requireNoMistake(assignment, plan);
-  const uses = await unlockedUses(plan.requests);
+  const uses = records === undefined ? new Map<string, Holder[]>() : await unlockedUses(plan.requests);
   const states: ResourceState[] = [];
   for (const request of plan.requests) {
     states.push(
@@ -49,8 +54,7 @@ export async function checkPlan(
       ...plan.notes,
       ...assignment.notes,
       ...assignment.surroundings,
-      ...unseenNotes(plan.requests),
-      ...(await writerNotes(plan.items)),
+      ...(records === undefined ? [] : [...unseenNotes(plan.requests), ...(await writerNotes(plan.items))]),
     ],
     granted: plan.items.every(({ verdict }) => verdict !== 'refuse') && states.every(({ free }) => free),
     drivers: assignment.shares.map(({ about }) => about.name),
@@ -62,7 +66,7 @@ async function stateOf(
   request: LockRequest,
   { shares, unlockable }: Assignment,
   unlocked: readonly Holder[] | undefined,
-  records: readonly LiveRecord[],
+  records: readonly LiveRecord[] | undefined,
   allowUnlocked: boolean,
 ): Promise<ResourceState> {
   const { identity } = request.resource;
@@ -94,7 +98,7 @@ async function stateOf(
       identity,
       free: false,
       code: 'IN_USE',
-      holders: await holdersInTheWay(request, inTheWay, records),
+      holders: records === undefined ? inTheWay : await holdersInTheWay(request, inTheWay, records),
     };
   }
   if (error !== undefined) {

@@ -34,7 +34,10 @@ export interface LockOptions {
   readonly allowUnlocked?: boolean;
   /** The command that will hold, for the record and for those who are refused. */
   readonly command?: readonly string[];
-  /** False: a refusal says only what the drivers know; to name who is in the way, all of /proc is read. */
+  /**
+   * False: a refusal says only what the drivers know; to name who is in the way, all of /proc is read. Together with
+   * `allowUnlocked`, and of a plan, it is not looked for uses without a lock either.
+   */
   readonly explain?: boolean;
   /** The process that holds, where that is not this one: of a daemon that locks for others. */
   readonly process?: OwnerProcess;

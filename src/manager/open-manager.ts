@@ -160,7 +160,8 @@ export class Manager {
     const guest = await describeGuest(input, options.signal);
     const plan = await makePlan(guest, await this.#planOptions(allowUnlocked, true));
     const { checkPlan } = await import('./check-plan.js');
-    const checked = await checkPlan(plan, await this.#drivers(), await this.#records(), allowUnlocked);
+    const records = options.explain === false ? undefined : await this.#records();
+    const checked = await checkPlan(plan, await this.#drivers(), { allowUnlocked, records });
     const passedOver = (await this.configuration()).notes ?? [];
     return { ...checked, notes: [...checked.notes, ...passedOver, ...this.#unusedTables] };
   }
@@ -195,6 +196,7 @@ export class Manager {
       owner: ownerHere(guest.owner, options.process),
       makePlan: async () => (plan = await makePlan(guest, planOptions)),
       allowUnlocked,
+      looksForUses: !(allowUnlocked && options.explain === false),
       signal,
       unlockOnRelease: options.unlockOnRelease ?? false,
       before,

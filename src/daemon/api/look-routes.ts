@@ -82,8 +82,11 @@ export function addLookRoutes(app: FastifyInstance, context: ApiContext): void {
       },
     },
     async ({ body }, reply) => {
-      const { allowUnlocked } = body;
-      const options = allowUnlocked === undefined ? {} : { allowUnlocked };
+      const { allowUnlocked, explain } = body;
+      const options = {
+        ...(allowUnlocked === undefined ? {} : { allowUnlocked }),
+        ...(explain === undefined ? {} : { explain }),
+      };
       const plan = await manager.plan(guestInput(body), { ...options, signal: untilGone(reply) });
       const states = await Promise.all(
         plan.states.map(async (state) => ({ ...state, holders: await withGuests(state.holders, locks) })),

@@ -123,18 +123,20 @@ const guestFields = {
   requests: Type.Optional(Type.Array(LockRequest, { maxItems: 4 * itemsMax })),
 };
 
+const lookingFields = {
+  allowUnlocked: Type.Optional(Type.Boolean()),
+  explain: Type.Optional(
+    Type.Boolean({ description: 'false: who is in the way need not be said; whoever asks looks himself' }),
+  ),
+};
+
 const waitingFields = {
   wait: Type.Optional(
     Type.Union([Type.Integer({ minimum: 0 }), Type.Boolean()], {
       description: 'milliseconds; true: for ever; default: as the configuration says',
     }),
   ),
-  allowUnlocked: Type.Optional(Type.Boolean()),
-  explain: Type.Optional(
-    Type.Boolean({
-      description: 'false: a refusal need not say who is in the way; whoever asks looks himself',
-    }),
-  ),
+  ...lookingFields,
 };
 
 const witnessField = {
@@ -148,7 +150,7 @@ const witnessField = {
   ),
 };
 
-export const PlanBody = Type.Object({ ...guestFields, allowUnlocked: Type.Optional(Type.Boolean()) }, strict);
+export const PlanBody = Type.Object({ ...guestFields, ...lookingFields }, { ...strict, $id: 'PlanBody' });
 export type PlanBody = Static<typeof PlanBody>;
 
 export const WhoBody = Type.Object(guestFields, strict);

@@ -120,9 +120,12 @@ async function holdfastdDriver(given: DriverSettings): Promise<Driver> {
     }
   };
 
-  const states = async (requests: readonly LockRequest[]): Promise<readonly DaemonState[]> => {
+  const states = async (
+    requests: readonly LockRequest[],
+    explain = false,
+  ): Promise<readonly DaemonState[]> => {
     const owner = { kind: 'command', name: 'holdfast', uuid: randomUuid() } as const;
-    return requests.length === 0 ? [] : daemon.states({ requests, owner });
+    return requests.length === 0 ? [] : daemon.states({ requests, owner }, explain);
   };
 
   const canPause =
@@ -134,7 +137,7 @@ async function holdfastdDriver(given: DriverSettings): Promise<Driver> {
       if (held !== undefined) await endOf(held, daemon);
     },
     async holders(resource) {
-      const [state] = await states([{ resource, mode: 'exclusive' }]);
+      const [state] = await states([{ resource, mode: 'exclusive' }], true);
       return state?.free === false ? state.holders : [];
     },
     async extend(grant, owner, requests, options) {
