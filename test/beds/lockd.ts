@@ -114,8 +114,14 @@ export async function startLockd(
     takeOver: () => void start([...program, '--take-over']),
     killBoth,
     async stop() {
-      killBoth();
-      await until(() => !isAlive(daemonPid()) && !isAlive(currentKeeper()), 'the end of all');
+      await until(() => {
+        // Whoever still runs may have started another one, which says so in a moment.
+        const started = ['serving', 'the daemon was started'].flatMap(all).map(({ pid = 0 }) => pid);
+        const pids = [...all('keeping').map((line) => line.keeper ?? 0), ...started].filter(isAlive);
+        for (const pid of pids) signal(pid, 'SIGSTOP');
+        for (const pid of pids) signal(pid, 'SIGKILL');
+        return pids.length === 0;
+      }, 'the end of all');
     },
   };
   await lockd.served(1).catch(async (error: unknown) => {
