@@ -19,6 +19,7 @@ import type { TestContext } from 'node:test';
 import { findHolders, findUnlockedUse } from '../../src/holders/find-holders.js';
 import type { Resource } from '../../src/vocabulary.js';
 import { threadWithTable } from '../beds/thread-with-table.js';
+import { until } from '../beds/until.js';
 import { needs } from '../needs.js';
 import { resourceAt, startActor, startQemu } from './actor.js';
 import { attachLoop, attachPartitionedLoop } from './loop.js';
@@ -180,6 +181,24 @@ test('a program that claims a block device (O_EXCL) is one holder; who only read
     [reader.pid, 'node', 'reads it, without a lock'],
     [undefined, undefined, perhaps],
   ]);
+});
+
+test('a writer of a block device in a thread with descriptors of its own is found by who alone', async (t) => {
+  if (!needs(t, 'root', 'losetup')) return;
+  const path = attachLoop(t, image(t));
+  await using actor = await startActor(threadWithTable({ path, flags: 'r+', mainEnds: false }));
+  const { holders } = await findHolders(resourceAt(path), { everyone: true });
+  const [holder] = holders.filter(({ pid }) => pid !== undefined);
+  assert.deepEqual(
+    [holder?.pid, holder?.through, holder?.refuses],
+    [actor.pid, [unlocked], ['exclusive', 'shared']],
+  );
+  assert.match(holder?.evidence[0] ?? '', new RegExp(`^/proc/${actor.pid}/task/\\d+/fd/\\d+ -> ${path} `));
+  // No lease tells of a block device, and looking at each thread would be dear at each start (docs/holders.md).
+  assert.deepEqual(await look(resourceAt(path)), []);
+  await using ended = await startActor(threadWithTable({ path, flags: 'r+', mainEnds: true }));
+  await until(async () => (await look(resourceAt(path))).length === 1, 'the main thread to end');
+  assert.deepEqual(await look(resourceAt(path)), [[ended.pid, unlocked]]);
 });
 
 test('many resources in one look, each with its own use', async (t) => {
