@@ -39,7 +39,8 @@ test('told once is enough: the first, and the refusal', async () => {
 
 test('told again and again', async () => {
   let told = 0;
-  const { explained } = await waited({ onWait: () => void told++ });
-  assert.equal(told, 2);
-  assert.equal(explained, 3);
+  // A pause has up to 750 ms: in so long, one of the tries lies between the first second and the end.
+  const { explained } = await waited({ wait: 2_300, onWait: () => void told++ });
+  assert.ok(told >= 2, String(told));
+  assert.equal(explained, told + 1);
 });
