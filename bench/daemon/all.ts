@@ -2,8 +2,7 @@
  * The figures of the lock daemon: `npm run bench:daemon [-- rates|held]`. A real virtlockd and ours, in one run, with the
  * same load program; every lock of ours is in its keeper's hands before its owner is told.
  */
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { heldFigures } from './held.js';
 import { compileLoad } from './load-program.js';
 import { rates, type Rate } from './rates.js';
@@ -32,10 +31,6 @@ function show(what: string, figures: readonly Rate[]): void {
 
 // As /run is: a file system in memory.
 const folder = mkdtempSync('/dev/shm/holdfast-bench-daemon-');
-const disks = join(folder, 'disks');
-mkdirSync(disks);
-for (let index = 0; index < Math.max(...connectionCounts); index++)
-  writeFileSync(join(disks, `${index}`), '');
 const chosen = process.argv.slice(2);
 const wants = (section: string): boolean => chosen.length === 0 || chosen.includes(section);
 try {
@@ -45,10 +40,10 @@ try {
   try {
     if (wants('rates')) {
       for (const connections of connectionCounts) {
-        const load = { mode: 'pairs', connections, seconds, disks } as const;
+        const load = { mode: 'pairs', connections, seconds } as const;
         show(`pairs, ${connections} connections`, await rates(program, servers, load, rounds));
       }
-      const load = { mode: 'cycles', connections: 16, seconds, disks } as const;
+      const load = { mode: 'cycles', connections: 16, seconds } as const;
       show('cycles, 16 at a time', await rates(program, servers, load, rounds));
     }
   } finally {

@@ -17,18 +17,19 @@ interface Sample extends LoadRun {
   readonly processorUs: number;
 }
 
-/** One figure for each server, from `rounds` runs of each. */
+/** One figure for each server, from `rounds` runs of each, on the disks that it has for itself. */
 export async function rates(
   program: string,
   servers: readonly Server[],
-  load: Omit<Load, 'socket'>,
+  load: Omit<Load, 'socket' | 'disks'>,
   rounds: number,
 ): Promise<Rate[]> {
   const samples = new Map(servers.map(({ name }) => [name, [] as Sample[]]));
   for (let round = 0; round < rounds; round++) {
     for (const server of servers) {
       const before = server.processorTimeNs();
-      const run = await runLoad(program, { ...load, socket: server.socket });
+      const { socket, disks } = server;
+      const run = await runLoad(program, { ...load, socket, disks });
       const processorUs = (server.processorTimeNs() - before) / 1000 / (run.rate * run.seconds);
       samples.get(server.name)?.push({ ...run, processorUs });
     }

@@ -1,13 +1,18 @@
 /** The two servers that are compared: a real virtlockd, and keeper and daemon as they run in holdfastd. */
-import { mkdirSync } from 'node:fs';
+import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { buildLockd, startLockd, type Lockd } from '../../test/beds/lockd.js';
 import { startVirtlockd } from '../../test/beds/virtlockd.js';
 import { processorTimeNs } from './process-figures.js';
 
+/** One for each connection of the largest run. */
+const diskCount = 900;
+
 export interface Server {
   readonly name: string;
   readonly socket: string;
+  /** A folder of disks that only this one locks: what a run leaves locked, its server gives back a moment later. */
+  readonly disks: string;
   /** Processor time of everything that serves, in nanoseconds. */
   processorTimeNs(): number;
   stop(): Promise<void>;
@@ -19,6 +24,7 @@ export async function realVirtlockd(folder: string): Promise<Server> {
   return {
     name: 'virtlockd',
     socket,
+    disks: newDisks(folder, 'virtlockd-disks'),
     processorTimeNs: () => processorTimeNs(pid),
     stop: () => server.stop(),
   };
@@ -35,8 +41,16 @@ export async function ourServer(folder: string): Promise<OurServer> {
   return {
     name: 'holdfastd',
     socket: lockd.socket,
+    disks: newDisks(folder, 'holdfastd-disks'),
     lockd,
     processorTimeNs: () => processorTimeNs(lockd.keeperPid) + processorTimeNs(lockd.daemonPid()),
     stop: () => lockd.stop(),
   };
+}
+
+function newDisks(folder: string, name: string): string {
+  const disks = join(folder, name);
+  mkdirSync(disks);
+  for (let index = 0; index < diskCount; index++) writeFileSync(join(disks, `${index}`), '');
+  return disks;
 }

@@ -58,8 +58,6 @@ export type LockdNews =
  * connection is an error of libvirt's, and a lost release leaves the lock until the guest's end.
  */
 const finishMsMax = 500;
-/** The longest sleep: a check of nothing, so that a clock that jumped cannot stop it for long. */
-const turnMsMax = 60_000;
 /** How long the keeper may have to wait for the end of locks when nothing else is to be told. */
 const idleMs = 5;
 /** virtlockd takes 1,024; each costs a descriptor and some 2 KiB. */
@@ -149,9 +147,9 @@ function serve(port: MessagePort, data: LockdWorkerData): void {
   tell({ news: 'ready', ...takenUp });
   while (isRunning()) {
     const nextMs = Math.min(server.handleTime(), stopAtMs);
-    const untilMs = nextMs === Infinity ? turnMsMax : Math.max(0, Math.ceil(nextMs - monotonicMs()));
-    const waitMs = held.owesKeeper ? Math.min(idleMs, untilMs) : Math.min(turnMsMax, untilMs);
-    if (epoll.wait(waitMs, handle) === 0 || channel.keeperEnded) held.tellKeeper();
+    const untilMs = nextMs === Infinity ? Infinity : Math.max(0, Math.ceil(nextMs - monotonicMs()));
+    const waitMs = Math.min(held.owesKeeper ? idleMs : Infinity, untilMs);
+    if (epoll.wait(waitMs === Infinity ? -1 : waitMs, handle) === 0 || channel.keeperEnded) held.tellKeeper();
     server.finish();
     count[locksAt] = table.size;
     count[connectionsAt] = server.connections;
