@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import type { Driver, DriverFactory, DriverSettings } from '../driver/contract.js';
 import type { PlaceOptions } from '../driver/places.js';
 import { HoldfastError, isHoldfastError } from '../errors.js';
-import { makePlan } from '../plan/make-plan.js';
+import { makePlan, withoutName } from '../plan/make-plan.js';
 import type { PlanOptions } from '../plan/plan-options.js';
 import { isoTime } from '../system/clock.js';
 import { privateDirectory, runtimeDirectory } from '../system/runtime-directory.js';
@@ -279,7 +279,9 @@ export class Manager {
       if (leaving.length === 0 || !isHoldfastError(error, 'IN_USE')) throw error;
       return take(withoutLeaving(saved, leaving));
     }
-    if (leaving.length > 0) await hold.shrink(leaving);
+    // A name that it does not have was refused when it was asked for, or is gone already.
+    const left = leaving.filter((name) => withoutName(hold.plan, name) !== undefined);
+    if (left.length > 0) await hold.shrink(left);
     return hold;
   }
 

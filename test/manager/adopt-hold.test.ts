@@ -119,7 +119,8 @@ test('what was just being given back is not adopted, whether somebody else has i
     const { saved, kept } = await die(hold);
     const identity = saved.plan.items.find(({ label }) => label === goes)?.resource?.identity;
     const other = isTaken ? await takeFrom(before, kept, goes) : undefined;
-    const adopted = await after.adopt(saved, kept, [goes]);
+    // A name that it never had was refused, or would have been.
+    const adopted = await after.adopt(saved, kept, [goes, 'vdz']);
     assert.ok(!adopted.requests.some(({ resource }) => resource.identity === identity));
     assert.deepEqual([await isFree(before, stays), await isFree(before, goes)], [false, !isTaken]);
     await adopted.release();

@@ -269,7 +269,9 @@ describe('holds of the API outlive the daemon', { skip: lacks('perl') }, () => {
     }
     changing = false;
     await changes;
-    const held = (await api.get(at)).data as Hold;
+    const found = await api.get(at);
+    assert.equal(found.status, 200, JSON.stringify(daemon!.lines.filter(({ msg }) => msg === 'lost')));
+    const held = found.data as Hold;
     const labels = held.requests.map(({ resource }) => resource.label);
     for (const path of disks) assert.equal(await isFree(path), !labels.includes(path), path);
     assert.ok(labels.includes(stays));
