@@ -12,7 +12,7 @@
  *                    ended the other one gets all there is, and this one ends when that one says that it has it)
  *         handing over -> running (the other one went away before it had it)
  */
-import { setPriority } from 'node:os';
+import { getPriority, setPriority } from 'node:os';
 import { setFlagsFromString } from 'node:v8';
 import { monotonicMs } from '../../system/clock.js';
 import { Epoll, readable } from '../../system/epoll.js';
@@ -48,15 +48,18 @@ const soundMs = 1_000;
 const stopMsMax = 10_000;
 /** How long nothing may happen before Node's own loop gets a turn; a signal interrupts it, unless it came just before. */
 const turnMs = 1_000;
-/** Of the process as setpriority(2) has it: what it does can wait, what it disturbs cannot. */
-const usualPriority = 0;
-const keepingPriority = 10;
+/** So much lower is its priority while it only keeps (setpriority(2)): what it does can wait, what it disturbs cannot. */
+const nicer = 10;
+/** The lowest there is. */
+const priorityMin = 19;
 
 export class Keeper {
   readonly #options: KeeperOptions;
   readonly #epoll = new Epoll();
   readonly #things: Readonly<Record<ChannelName, KeptThings>>;
   readonly #successors: SuccessorSocket | undefined;
+  readonly #priority = getPriority();
+  readonly #canBeNicer = mayRaise(this.#priority);
   #daemon: DaemonProcess | undefined;
   #successor: Successor | undefined;
   #state: 'running' | 'stopping' | 'replacing' | 'handing over' | 'over' = 'running';
@@ -75,6 +78,7 @@ export class Keeper {
     if (successorPath !== undefined) this.#successors = new SuccessorSocket(successorPath, this.#epoll);
     if (adopt !== undefined) {
       this.#daemon = DaemonProcess.adopt(adopt, this.#epoll, this.#things);
+      this.#beNicer();
       this.#say('a daemon was adopted that had lost its keeper', { pid: adopt.pid });
     }
   }
@@ -125,7 +129,7 @@ export class Keeper {
 
   #start(): void {
     // The child is to have the priority that this process had when it was started.
-    prioritize(usualPriority);
+    if (this.#canBeNicer) setPriority(this.#priority);
     const { daemon: program, sockets } = this.#options;
     const daemon = DaemonProcess.start(
       program,
@@ -142,9 +146,13 @@ export class Keeper {
     }
     this.#daemon = daemon;
     daemon.giveThings();
-    prioritize(keepingPriority);
+    this.#beNicer();
     const kept = channelNames.reduce((sum, name) => sum + this.#things[name].size, 0);
     this.#say('the daemon was started', { pid: daemon.pid, kept });
+  }
+
+  #beNicer(): void {
+    if (this.#canBeNicer) setPriority(Math.min(priorityMin, this.#priority + nicer));
   }
 
   #ended(daemon: DaemonProcess): void {
@@ -249,7 +257,13 @@ export class Keeper {
   }
 }
 
-/** Only root may take a lower priority back. */
-function prioritize(priority: number): void {
-  if (process.geteuid?.() === 0) setPriority(priority);
+/** Whether this process could take back a lower priority: root may (CAP_SYS_NICE), or whom a limit allows it (RLIMIT_NICE). */
+function mayRaise(priority: number): boolean {
+  try {
+    setPriority(priority - 1);
+    setPriority(priority);
+    return true;
+  } catch {
+    return false;
+  }
 }
