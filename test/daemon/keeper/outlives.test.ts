@@ -104,6 +104,22 @@ describe('keeper and daemon', { skip: lacks('root') }, () => {
       await releaseAll(given);
     }));
 
+  test('ten thousand locks are there again, and nobody has to wait long for that', () =>
+    withLockd(10_000, async (given) => {
+      const { lockd, disks, client } = given;
+      await acquireAll(given);
+      process.kill(lockd.daemonPid(), 'SIGKILL');
+      await lockd.served(2);
+      const serving = lockd.lines.findLast(({ message }) => message === 'serving') ?? { start: undefined };
+      assert.deepEqual(serving['start'], { news: 'ready', adopted: 10_000, takenAgain: 0, lost: [] });
+      const connection = await client();
+      for (const disk of disks.filter((_, index) => index % 1_000 === 0)) {
+        assert.equal(lockOn(disk), 'write');
+        assert.equal(await release(connection, disk), 'ok');
+        assert.equal(lockOn(disk), 'none');
+      }
+    }));
+
   test('what a daemon gave before it was killed is read from the queue', () =>
     withLockd(50, async (given) => {
       const { lockd, disks, client } = given;
