@@ -15,6 +15,8 @@ export interface LoadRun {
   /** Of the acquires, in microseconds. */
   readonly p50: number;
   readonly p99: number;
+  /** Pairs, with those of the warm-up. */
+  readonly all: number;
   /** The load program's own processor time, as a share of one processor. */
   readonly load: number;
 }

@@ -9,7 +9,7 @@
  * hold:   each connection acquires its resource; prints "holding" and waits for its standard input to end.
  *
  * LOCKSPACE is a directory, or "" for files named by path: then the resources are FIRST/0, FIRST/1, ... and exist.
- * Prints one line of JSON: pairs a second, acquire latency in microseconds, and the processor time of this
+ * What happens in the first fifth of a second does not count; SECONDS follow it. Prints one line of JSON: pairs a second, acquire latency in microseconds, and the processor time of this
  * program as a share of the time, which shows whether it was the bottleneck.
  */
 #define _GNU_SOURCE
@@ -48,7 +48,10 @@ static pid_t owner;
 static struct connection *connections;
 static float *latencies;
 static size_t latency_count;
-static uint64_t pairs, cycles;
+/* `all` counts those of the warm-up as well. */
+static uint64_t pairs, all;
+static const double warm_up = 0.2;
+static struct rusage before;
 
 static double now(void) {
   struct timespec t;
@@ -146,6 +149,10 @@ static int by_value(const void *a, const void *b) {
   return (x > y) - (x < y);
 }
 
+static double processor_time(const struct rusage *usage) {
+  return usage->ru_utime.tv_sec + usage->ru_stime.tv_sec + (usage->ru_utime.tv_usec + usage->ru_stime.tv_usec) / 1e6;
+}
+
 int main(int argc, char **argv) {
   if (argc < 6) {
     fprintf(stderr, "usage: load SOCKET LOCKSPACE CONNECTIONS SECONDS pairs|cycles|hold [FIRST]\n");
@@ -188,10 +195,18 @@ int main(int argc, char **argv) {
     call(&connections[i], REGISTER);
   }
   double start = now();
+  int warm = holding;
   int held = 0, open = count;
   /* A cycle that has begun is finished: its owner lives on. */
-  while (holding ? held < count : cycling ? open > 0 : now() < start + seconds) {
+  while (holding ? held < count : cycling ? open > 0 : !warm || now() < start + seconds) {
     int ready = epoll_wait(epoll, events, 256, 1000);
+    /* That all connect at once is nothing that is measured. */
+    if (!warm && now() >= start + warm_up) {
+      warm = 1;
+      start = now();
+      getrusage(RUSAGE_SELF, &before);
+      latency_count = pairs = 0;
+    }
     for (int i = 0; i < ready; i++) {
       struct connection *c = events[i].data.ptr;
       if (!answered(c)) continue;
@@ -206,13 +221,13 @@ int main(int argc, char **argv) {
           break;
         default:
           pairs++;
+          all++;
           if (!cycling) {
             call(c, ACQUIRE);
             break;
           }
-          cycles++;
           close(c->fd);
-          if (now() >= start + seconds) {
+          if (warm && now() >= start + seconds) {
             open--;
             break;
           }
@@ -225,11 +240,11 @@ int main(int argc, char **argv) {
   if (cycling) kill(owner, SIGKILL);
   struct rusage usage;
   getrusage(RUSAGE_SELF, &usage);
-  double processor = usage.ru_utime.tv_sec + usage.ru_stime.tv_sec + (usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
+  double processor = processor_time(&usage) - processor_time(&before);
   qsort(latencies, latency_count, sizeof *latencies, by_value);
-  printf("{\"connections\":%d,\"seconds\":%.3f,\"rate\":%.1f,\"p50\":%.1f,\"p99\":%.1f,\"load\":%.3f}\n", count, took,
-         (holding ? held : pairs) / took, latency_count ? latencies[latency_count / 2] : 0,
-         latency_count ? latencies[latency_count * 99 / 100] : 0, processor / took);
+  printf("{\"connections\":%d,\"seconds\":%.3f,\"rate\":%.1f,\"p50\":%.1f,\"p99\":%.1f,\"load\":%.3f,\"all\":%llu}\n", count, took,
+         (holding ? (double)held : (double)pairs) / took, latency_count ? latencies[latency_count / 2] : 0,
+         latency_count ? latencies[latency_count * 99 / 100] : 0, processor / took, (unsigned long long)all);
   fflush(stdout);
   if (holding) {
     char byte;

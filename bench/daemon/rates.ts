@@ -30,7 +30,7 @@ export async function rates(
       const before = server.processorTimeNs();
       const { socket, disks } = server;
       const run = await runLoad(program, { ...load, socket, disks });
-      const processorUs = (server.processorTimeNs() - before) / 1000 / (run.rate * run.seconds);
+      const processorUs = (server.processorTimeNs() - before) / 1000 / run.all;
       samples.get(server.name)?.push({ ...run, processorUs });
     }
   }
