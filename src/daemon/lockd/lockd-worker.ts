@@ -10,6 +10,7 @@ import { calm } from '../../system/event-fd.js';
 import { openFilesHard, setOpenFilesSoft } from '../../system/limits.js';
 import { processStartTime } from '../../system/process.js';
 import { Channel } from '../keeper/channel.js';
+import { AttentiveWait } from './attentive-wait.js';
 import { counters } from './counters.js';
 import { HeldLocks } from './held-locks.js';
 import { Journal, readJournal } from './journal.js';
@@ -144,12 +145,14 @@ function serve(port: MessagePort, data: LockdWorkerData): void {
   };
   const locksAt = counters.indexOf('locks');
   const connectionsAt = counters.indexOf('connections');
+  const waiting = new AttentiveWait(epoll);
   tell({ news: 'ready', ...takenUp });
   while (isRunning()) {
     const nextMs = Math.min(server.handleTime(), stopAtMs);
     const untilMs = nextMs === Infinity ? Infinity : Math.max(0, Math.ceil(nextMs - monotonicMs()));
     const waitMs = Math.min(held.owesKeeper ? idleMs : Infinity, untilMs);
-    if (epoll.wait(waitMs === Infinity ? -1 : waitMs, handle) === 0 || channel.keeperEnded) held.tellKeeper();
+    if (waiting.wait(waitMs === Infinity ? -1 : waitMs, handle) === 0 || channel.keeperEnded)
+      held.tellKeeper();
     server.finish();
     count[locksAt] = table.size;
     count[connectionsAt] = server.connections;
