@@ -66,6 +66,11 @@ const statxResult = Buffer.alloc(256);
 /** `struct statfs` (statfs(2)): the type at 0. */
 const statfsResult = Buffer.alloc(256);
 
+/** Where the file of a resource is; in the direct lockspace, '', the name is a path. */
+export function pathOf(lockspace: string, name: string): string {
+  return lockspace === '' ? name : `${lockspace}/${name}`;
+}
+
 /** Opens and locks. Gives the descriptor. */
 export function takeLockFile(request: LockFileRequest): number | LockFileFailure {
   for (let round = 0; round < roundsMax; round++) {

@@ -5,9 +5,10 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { Channel } from '../../../src/daemon/keeper/channel.js';
 import { KeeperEnd, KeptThings } from '../../../src/daemon/keeper/kept-things.js';
-import { HeldLocks, type TakenUp } from '../../../src/daemon/lockd/held-locks.js';
+import { HeldLocks } from '../../../src/daemon/lockd/held-locks.js';
 import { Journal, readJournal } from '../../../src/daemon/lockd/journal.js';
 import { LockTable, type Lock, type LockdOwner } from '../../../src/daemon/lockd/lock-table.js';
+import type { TakenUp } from '../../../src/daemon/lockd/take-up.js';
 import { testLock } from '../../../src/system/ofd-lock.js';
 import { messageSocketPair } from '../../../src/system/unix-socket.js';
 
