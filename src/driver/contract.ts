@@ -33,8 +33,27 @@ export interface Grant {
   readonly tokens: Readonly<Record<string, string>>;
   /** Settles (never rejects) when the grant can no longer be guaranteed. Missing: it cannot be lost. */
   readonly lost?: Promise<Loss>;
+  /** Of a grant that ends by itself unless it is renewed: until when it is certain. Missing: it does not end by itself. */
+  readonly guarantee?: Guarantee;
   /** What the plan should say of this grant (`libvirt's settings could not be seen`). */
   readonly notes?: readonly string[];
+}
+
+/** How long a grant is certain, as of the last confirmed renewal. It moves on with each of them, and never back. */
+export interface Guarantee {
+  readonly times: GuaranteeTimes;
+  /** Calls `listener` after each renewal; gives a function that ends that. */
+  onRenewal(listener: (times: GuaranteeTimes) => void): () => void;
+}
+
+/** Milliseconds on CLOCK_BOOTTIME, which counts the time in suspend: `boottimeMs` of `system/boot-clock`. */
+export interface GuaranteeTimes {
+  /** The grant counts as lost (`Grant.lost` settles) and its holder is told to stop. */
+  readonly loseAtMs: number;
+  /** A holder that has not stopped is killed. */
+  readonly killAtMs: number;
+  /** From here on somebody else may have it: nothing of the holder may run any more. */
+  readonly endMs: number;
 }
 
 export interface AcquireOptions {
