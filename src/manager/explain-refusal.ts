@@ -17,6 +17,24 @@ export async function explainRefusal(
   return refusal(request, await holdersInTheWay(request, error.holders, records), error);
 }
 
+/**
+ * Whether nothing but locks of this host is in the way, and no process that has them: so looks a process that is just
+ * ending, because the kernel takes its descriptors from it (exit_files, kernel/exit.c) before it gives up what they were
+ * open on, and so do those of a pid namespace beside this one.
+ */
+export function isBackedByNobody({ holders }: HoldfastError): boolean {
+  return (
+    holders.length > 0 &&
+    holders.every(
+      // Of what the kernel itself does there is a program and no start; of a record there are both.
+      ({ pid, program, host = thisHost, since }) =>
+        pid === undefined && host === thisHost && (program === undefined || since !== undefined),
+    )
+  );
+}
+
+const thisHost = 'this host';
+
 /** Who refuses a request: those who only use the resource beside them are not in the way. */
 export async function holdersInTheWay(
   { resource, mode }: LockRequest,

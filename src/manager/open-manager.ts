@@ -51,6 +51,9 @@ export interface ManagerOptions {
   readonly qemuLock?: 'check' | 'hold' | 'off';
 }
 
+/** For a holder that is just ending: its locks go some milliseconds after its descriptors, and later on a busy host. */
+const endingPausesMs = [10, 20, 40, 80, 160];
+
 export class Manager {
   readonly #options: ManagerOptions;
   #configuration: Promise<Configuration> | undefined;
@@ -201,15 +204,20 @@ export class Manager {
       unlockOnRelease: options.unlockOnRelease ?? false,
       before,
     };
-    const attempt = async (explain: boolean): Promise<AcquiredPlan> => {
+    const attempt = async (explain: boolean, round = 0): Promise<AcquiredPlan> => {
       try {
         return await inTime(await acquirePlan(context), signal);
       } catch (error) {
         if (!explain || options.explain === false || plan === undefined || !isHoldfastError(error, 'IN_USE'))
           throw error;
-        const { explainRefusal } = await import('./explain-refusal.js');
-        throw await explainRefusal(error, plan.requests, await this.#records());
+        const { explainRefusal, isBackedByNobody } = await import('./explain-refusal.js');
+        const refused = await explainRefusal(error, plan.requests, await this.#records());
+        const pauseMs = endingPausesMs[round];
+        if (pauseMs === undefined || !isBackedByNobody(refused)) throw refused;
+        await new Promise((resolve) => setTimeout(resolve, pauseMs));
       }
+      if (signal.aborted) throw aborted(signal);
+      return attempt(explain, round + 1);
     };
     const waitOptions = { ...options, wait: options.wait ?? waitMs ?? false };
     const worthAsking = (over: AbortSignal): Promise<void> =>

@@ -16,7 +16,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { defineDriver, type Driver, type DriverFactory } from '../../src/driver/contract.js';
 import fcntl from '../../src/drivers/fcntl/fcntl.js';
-import { isHoldfastError, openManager } from '../../src/index.js';
+import { HoldfastError, isHoldfastError, openManager, type Holder } from '../../src/index.js';
 import { privateFolder, privateRuntime } from '../beds/private-folder.js';
 import { needs } from '../needs.js';
 import { backingFormat, craftQcow2 } from '../plan/qcow2-image.js';
@@ -88,6 +88,40 @@ test('a refusal names the hold that is in the way', async () => {
     return true;
   });
   await hold.release();
+});
+
+/** Refuses some times for a lock that no process has, as that of one which is just ending. */
+function heldByNobody(
+  times: number,
+  holder: Partial<Holder> = {},
+): { driver: DriverFactory; asked: () => number } {
+  let asked = 0;
+  const driver = disturbed(() => {
+    if (++asked > times) return;
+    const held = { through: ['virtlockd or Holdfast'], evidence: ['a write lock on byte 0'], ...holder };
+    throw new HoldfastError('IN_USE', 'it is in use', { resource: ending, holders: [held] });
+  });
+  return { driver, asked: () => asked };
+}
+const ending = disk('ending.img');
+
+test('a lock whose process is just ending is asked for again, and is refused if it stays', async () => {
+  const soon = heldByNobody(3);
+  await using manager = openManager({ configuration: false, driver: soon.driver });
+  await (await manager.lock({ disks: [ending] })).release();
+  assert.equal(soon.asked(), 4);
+  const never = heldByNobody(Infinity);
+  await using other = openManager({ configuration: false, driver: never.driver });
+  await assert.rejects(other.lock({ disks: [ending] }), (error) => isHoldfastError(error, 'IN_USE'));
+  assert.ok(never.asked() < 20);
+});
+
+test('a lock whose process is known, or is another host’s, is refused at once', async () => {
+  for (const holder of [{ pid: process.pid }, { host: 'elsewhere' }, { program: 'the kernel' }]) {
+    const refusing = heldByNobody(1, holder);
+    await using manager = openManager({ configuration: false, driver: refusing.driver });
+    await assert.rejects(manager.lock({ disks: [ending] }), (error) => isHoldfastError(error, 'IN_USE'));
+  }
 });
 
 test('an image that is swapped before it is locked is planned again', async () => {

@@ -74,6 +74,8 @@ describe('a terminal', { skip: lacks('script') }, () => {
 
 describe('no command leaves a descriptor or the terminal changed', () => {
   const busy = rawDisk(join(folder, 'busy.raw'));
+  // Whoever was killed keeps its locks until it has ended.
+  afterEach(() => untilFree(busy));
   const look = join(folder, 'look');
   // O_NONBLOCK belongs to the open file description, so what a child sets stays for its parent.
   writeFileSync(
