@@ -6,19 +6,19 @@
  * that closes although its peer *is* the owner's process, which holds something and goes on running, has lost the
  * only way to be told of anything: the process is ended, as virtlockd does, and its locks after it.
  */
-import { decodeLockCall, lockProgram, lockVersion, type LockCall } from '../../protocol/lock-protocol.js';
-import { ProtocolError } from '../../protocol/protocol-error.js';
-import { encodeRpcError, type RpcError } from '../../protocol/rpc-error.js';
-import { encodeFrame, rpcStatus, rpcType, type RpcFrame, type RpcHeader } from '../../protocol/rpc-frame.js';
+import type { RpcError } from '../../protocol/rpc-error.js';
+import { rpcType, type RpcFrame, type RpcHeader } from '../../protocol/rpc-frame.js';
 import { monotonicMs } from '../../system/clock.js';
 import { readable, writable, type Epoll } from '../../system/epoll.js';
 import { peerCredentials } from '../../system/peer-credentials.js';
 import { acceptConnection } from '../../system/unix-socket.js';
+import { AnswerQueue } from './answer-queue.js';
 import * as answers from './answers.js';
 import { Connection } from './connection.js';
 import type { HeldLocks } from './held-locks.js';
 import { answerKeepalive, keepaliveProgram } from './keepalive.js';
-import { sameOwner, type Lock, type LockdOwner } from './lock-table.js';
+import { errorReplyTo, lockCallOf } from './lock-call.js';
+import type { Lock } from './lock-table.js';
 import type { LockdReports } from './lockd-reports.js';
 import type { OwnerWatch } from './owner-watch.js';
 import type { Procedures } from './procedures.js';
@@ -39,17 +39,6 @@ export interface LockdServerOptions {
   readonly explain: (token: number, path: string) => void;
 }
 
-/** What an answer says to whom. */
-interface Answer {
-  readonly connection: Connection;
-  /** Undefined: that it is done, which is told by the next two. */
-  readonly bytes: Buffer | undefined;
-  readonly procedure: number;
-  readonly serial: number;
-  readonly acquired: Lock | undefined;
-  readonly owner: LockdOwner | undefined;
-}
-
 interface OpenQuestion {
   readonly connection: Connection;
   readonly header: RpcHeader;
@@ -61,19 +50,23 @@ const readBytes = 64 * 1024;
 const answersMax = 16;
 /** When descriptors are used up, as long as this nobody is accepted: the ready socket would be said again at once. */
 const acceptPauseMs = 100;
-const nobody: readonly LockdOwner[] = [];
 
 export class LockdServer {
   readonly #options: LockdServerOptions;
   readonly #connections = new Map<number, Connection>();
   readonly #questions = new Map<number, OpenQuestion>();
   readonly #buffer = Buffer.alloc(readBytes);
-  readonly #answers: Answer[] = [];
+  readonly #answers: AnswerQueue;
   #lastToken = 0;
   #acceptAtMs = 0;
 
   constructor(options: LockdServerOptions) {
     this.#options = options;
+    this.#answers = new AnswerQueue({
+      held: options.held,
+      gone: (connection) => this.#close(connection),
+      unsentChanged: (connection) => this.#watchWriting(connection),
+    });
     options.epoll.add(options.listening, readable);
   }
 
@@ -106,9 +99,7 @@ export class LockdServer {
 
   /** The end of a turn: after it, whoever called is answered. */
   finish(): void {
-    this.#options.held.commit();
-    for (const answer of this.#answers) this.#answer(answer);
-    this.#answers.length = 0;
+    this.#answers.send();
   }
 
   /** What is due by the clock; gives when something will be, in milliseconds of `monotonicMs`. */
@@ -169,7 +160,7 @@ export class LockdServer {
       if (state === 'open') return;
       // A frame before it may have acquired what nobody is to be told of any more.
       this.finish();
-      if (state === 'reset') this.#doubt(connection);
+      if (state === 'reset') this.#answers.doubt(connection);
       this.#close(connection);
     } catch (error) {
       const { fd, peer } = connection;
@@ -184,29 +175,12 @@ export class LockdServer {
     connection.acquired = undefined;
     if (frame.program === keepaliveProgram && frame.type === rpcType.message) {
       const pong = answerKeepalive(frame);
-      if (pong !== undefined) this.#queue(connection, pong);
+      if (pong !== undefined) this.#answers.add(connection, pong);
       return;
     }
-    // A peer that answers, or tells something, waits for no answer.
-    if (frame.type !== rpcType.call && frame.type !== rpcType.callWithDescriptors) return;
-    if (frame.program !== lockProgram || frame.version !== lockVersion) {
-      return this.#reply(connection, frame, answers.noSuchProgram(frame.program, frame.version));
-    }
-    if (frame.status !== rpcStatus.ok) {
-      return this.#reply(connection, frame, answers.unexpectedStatus(frame.status));
-    }
-    let call: LockCall;
-    try {
-      call = decodeLockCall(frame.type === rpcType.call ? frame : withoutDescriptors(frame));
-    } catch (error) {
-      if (!(error instanceof ProtocolError)) throw error;
-      const isKnown = frame.procedure >= 1 && frame.procedure <= proceduresMax;
-      return this.#reply(
-        connection,
-        frame,
-        isKnown ? answers.cannotDecode : answers.noSuchProcedure(frame.procedure),
-      );
-    }
+    const call = lockCallOf(frame);
+    if (call === undefined) return;
+    if (!('call' in call)) return this.#reply(connection, frame, call);
     const { error, acquired, heldOutside } = this.#options.procedures.do(connection, call);
     if (heldOutside === undefined) return this.#reply(connection, frame, error, acquired);
     const token = ++this.#lastToken;
@@ -221,39 +195,7 @@ export class LockdServer {
   }
 
   #reply(connection: Connection, to: RpcHeader, error: RpcError | undefined, acquired?: Lock): void {
-    this.#queue(connection, error && encodeError(to, error), to.procedure, to.serial, acquired);
-  }
-
-  #queue(
-    connection: Connection,
-    bytes: Buffer | undefined,
-    procedure = 0,
-    serial = 0,
-    acquired?: Lock,
-  ): void {
-    this.#answers.push({ connection, bytes, procedure, serial, acquired, owner: connection.owner });
-  }
-
-  #answer({ connection, bytes, procedure, serial, acquired, owner }: Answer): void {
-    if (connection.closed) return;
-    const hadUnsent = connection.hasUnsent;
-    const state = connection.send(bytes ?? doneReplyTo(procedure, serial));
-    if (state === 'gone') return this.#close(connection);
-    if (hadUnsent !== connection.hasUnsent) this.#watchWriting(connection);
-    // What waits may never be read; then the owner does not know that it has it.
-    if (acquired === undefined || state === 'waiting') return;
-    connection.acquired = acquired;
-    const { doubtful } = acquired;
-    const isOne = doubtful.length === 1 && doubtful[0] === owner;
-    const others = isOne ? nobody : doubtful.filter((one) => owner === undefined || !sameOwner(one, owner));
-    this.#options.held.setDoubtful(acquired, others);
-  }
-
-  /** The last answer was not read. */
-  #doubt({ owner, acquired }: Connection): void {
-    if (owner === undefined || acquired === undefined) return;
-    const own = acquired.owners.findLast((one) => sameOwner(one, owner));
-    if (own !== undefined) this.#options.held.setDoubtful(acquired, [...acquired.doubtful, own]);
+    this.#answers.add(connection, error && errorReplyTo(to, error), to.procedure, to.serial, acquired);
   }
 
   #flush(connection: Connection): boolean {
@@ -282,39 +224,4 @@ export class LockdServer {
     }
     procedures.callerGone(connection);
   }
-}
-
-const proceduresMax = 8;
-const countBytes = 4;
-
-/** Such a call has, before its arguments, how many descriptors came with it; none of this program has any. */
-function withoutDescriptors({ procedure, payload }: RpcFrame): Pick<RpcFrame, 'procedure' | 'payload'> {
-  if (payload.length < countBytes || payload.readUInt32BE(0) !== 0) {
-    throw new ProtocolError('bad value', 'a call with descriptors');
-  }
-  return { procedure, payload: payload.subarray(countBytes) };
-}
-
-/** Most answers are this one, with another procedure and serial: written over each time. */
-const doneReply = encodeFrame(
-  {
-    program: lockProgram,
-    version: lockVersion,
-    procedure: 0,
-    type: rpcType.reply,
-    serial: 0,
-    status: rpcStatus.ok,
-  },
-  Buffer.alloc(0),
-);
-
-function doneReplyTo(procedure: number, serial: number): Buffer {
-  doneReply.writeInt32BE(procedure, 12);
-  doneReply.writeUInt32BE(serial, 20);
-  return doneReply;
-}
-
-function encodeError({ program, version, procedure, serial }: RpcHeader, error: RpcError): Buffer {
-  const header = { program, version, procedure, type: rpcType.reply, serial, status: rpcStatus.error };
-  return encodeFrame(header, encodeRpcError(error));
 }
