@@ -90,10 +90,23 @@ function readNetwork(element: XmlElement, subject: string): ReadSource | undefin
     throw inputError('NO_SOURCE', element.place, `the ${protocol} source of ${subject} has no name`);
   }
   const hosts = children(element, 'host').map((host) => readHost(host, subject));
+  const full = `${name}${snapshotOf(element)}${queryOf(element)}`;
   return {
-    source: { type: 'network', protocol, name, hosts },
-    label: hosts.length === 0 ? `${protocol}:${name}` : `${protocol}://${hosts.join(',')}/${name}`,
+    source: { type: 'network', protocol, name: full, hosts },
+    label: hosts.length === 0 ? `${protocol}:${full}` : `${protocol}://${hosts.join(',')}/${full}`,
   };
+}
+
+/** A snapshot of an image in Ceph is another disk than the image: it never changes. */
+function snapshotOf(source: XmlElement): string {
+  const name = child(source, 'snapshot')?.attributes['name'] ?? '';
+  return name === '' ? '' : `@${name}`;
+}
+
+/** What a web server gives for another query is another disk. */
+function queryOf(source: XmlElement): string {
+  const { query = '' } = source.attributes;
+  return query === '' ? '' : `?${query}`;
 }
 
 function readHost(host: XmlElement, subject: string): string {

@@ -4,6 +4,7 @@ import { readBlockDevice, type BlockDevice } from '../system/block-devices.js';
 import { behindLoop } from '../system/loop-status.js';
 import { sameInode } from '../system/inode.js';
 import { fileIdentity } from './file-identity.js';
+import { cephCluster, rbdIdentity } from './network-identity.js';
 import { glanceAtPath, printable, type Seen } from './look-at-path.js';
 
 /** Devices stacked deeper than this are not followed: a partition on LVM on RAID on multipath is 5. */
@@ -112,10 +113,10 @@ export class BlockIdentities {
       return { identity: `wwid:${wwid.id}`, scope: 'cluster', ...(scsiId === undefined ? {} : { scsiId }) };
     }
     if (rbd !== undefined) {
-      // Written like a network disk, so that an alias of the monitors to the cluster's id makes both agree.
       const path = [rbd.pool, rbd.namespace, rbd.image].filter(Boolean).join('/');
       const snapshot = rbd.snapshot === '' ? '' : `@${rbd.snapshot}`;
-      return { identity: `net:rbd:${rbd.cluster.toLowerCase()}:${path}${snapshot}`, scope: 'cluster' };
+      const cluster = cephCluster([rbd.cluster.toLowerCase()], this.surroundings.aliases);
+      return rbdIdentity(cluster, `${path}${snapshot}`);
     }
     return undefined;
   }

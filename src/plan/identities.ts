@@ -1,6 +1,7 @@
 /** From what a guest uses to the resource that is locked for it: the one door to all kinds of identity. */
 import type { LeaseDescription, OwnerDescription, Resource } from '../vocabulary.js';
 import { BlockIdentities, type BlockIdentity } from './block-identity.js';
+import { escaped } from './escaped.js';
 import { fileIdentity } from './file-identity.js';
 import { glanceAtPath, printable, type Seen } from './look-at-path.js';
 import type { Surroundings } from './surroundings.js';
@@ -11,11 +12,6 @@ export interface Ancestry {
   readonly notes: readonly string[];
   /** Why something that it stands on cannot be locked. */
   readonly hidden?: string;
-}
-
-/** A part of an identity that was free text: the separator in it is written otherwise. */
-function escaped(text: string): string {
-  return text.replace(/[%:]/g, (c) => (c === '%' ? '%25' : '%3A'));
 }
 
 function blockFields({ identity, scope, lvmUuid, scsiId }: BlockIdentity): Partial<Resource> & {

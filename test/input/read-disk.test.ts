@@ -61,6 +61,18 @@ describe('sources', () => {
       ],
       [
         'network',
+        "<source protocol='rbd' name='p/i'><snapshot name='s1'/></source>",
+        { type: 'network', protocol: 'rbd', name: 'p/i@s1', hosts: [] },
+        'rbd:p/i@s1',
+      ],
+      [
+        'network',
+        "<source protocol='https' name='a.iso' query='v=1'><host name='h'/></source>",
+        { type: 'network', protocol: 'https', name: 'a.iso?v=1', hosts: ['h'] },
+        'https://h/a.iso?v=1',
+      ],
+      [
+        'network',
         "<source protocol='nbd' name='e'><host name='h' port='10809'/></source>",
         { type: 'network', protocol: 'nbd', name: 'e', hosts: ['h:10809'] },
         'nbd://h:10809/e',

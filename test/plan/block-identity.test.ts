@@ -86,8 +86,11 @@ test('NVMe, LUKS, a plain mapping, one without uuid', (t) => {
 
 test('a Ceph block device is written as a network disk is', (t) => {
   const found = new BlockIdentities(surroundings(t, others, rbdFiles)).of('252:0');
-  assert.equal(found.identity, 'net:rbd:c9c21ad9-4a5e-4f3f-9b57-7a1f6f6b3d11:vms/web1');
+  assert.equal(found.identity, 'net:rbd::vms/web1');
   assert.equal(found.scope, 'cluster');
+  const aliases = new Map([['c9c21ad9-4a5e-4f3f-9b57-7a1f6f6b3d11', 'east']]);
+  const named = new BlockIdentities({ ...surroundings(t, others, rbdFiles), aliases }).of('252:0');
+  assert.equal(named.identity, 'net:rbd:east:vms/web1');
 });
 
 test('devices that stand on each other end', (t) => {

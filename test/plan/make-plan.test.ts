@@ -136,7 +136,7 @@ test('network disks are planned; whether they can be locked is a driver’s ques
   const plan = await makePlan(guest([without(source)]));
   assert.deepEqual(itemOf(plan, 'x').resource, {
     kind: 'disk',
-    identity: 'net:rbd:mon1:vms/a',
+    identity: 'net:rbd::vms/a',
     label: 'x',
     storage: 'network',
     scope: 'cluster',
