@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { rolldown } from 'rolldown';
 import { buildDaemon } from './build-daemon.mjs';
 import { environment, node, root, run } from './set-up.mjs';
+import { writeLicences } from './third-party-licences.mjs';
 
 const folder = join(root, 'dist/command');
 
@@ -27,10 +28,12 @@ const fastBuiltins = {
   },
 };
 
+/** Gives the files that are in it. */
 async function bundle(input, output) {
   const build = await rolldown({ cwd: root, platform: 'node', treeshake: true, ...input });
-  await build.write(output);
+  const written = await build.write(output);
   await build.close();
+  return written.output.flatMap(({ moduleIds = [] }) => moduleIds);
 }
 
 /**
@@ -63,7 +66,7 @@ const minify = { mangle: { keepNames: true }, compress: true, codegen: { removeW
 
 async function buildCommand() {
   // CommonJS in few files: an ES module costs 6 ms more to start, each further file half a millisecond.
-  await bundle(
+  const inside = await bundle(
     { input: { program: 'src/cli/main.ts' }, external: ['koffi'], plugins: [fastBuiltins] },
     {
       dir: folder,
@@ -99,11 +102,12 @@ async function buildCommand() {
       stdio: ['ignore', 'ignore', 'pipe'],
     });
   }
+  return inside;
 }
 
 rmSync(join(root, 'dist'), { recursive: true, force: true });
-await buildCommand();
-await buildDaemon(join(root, 'dist/daemon'));
+const inside = [...(await buildCommand()), ...(await buildDaemon(join(root, 'dist/daemon')))];
+writeLicences(join(root, 'dist/THIRD-PARTY-LICENSES'), inside);
 await bundle(
   {
     input: {

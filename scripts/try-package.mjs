@@ -1,6 +1,8 @@
-/** Installs a packed package into an empty folder, and uses it there as a library (ESM and types) and as a command. */
-import { execFileSync } from 'node:child_process';
+/** Installs a packed package into an empty folder, and uses it there as a library (ESM and types), as a command and as a daemon. */
+import { execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdtempSync, rmSync, symlinkSync, mkdirSync, writeFileSync } from 'node:fs';
+import { get } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { environment, node, root } from './set-up.mjs';
@@ -16,6 +18,51 @@ function run(command, ...args) {
     `$ ${[command, ...args].join(' ').replaceAll(folder, '.').replaceAll(root, '.')}\n${text}`,
   );
   return text;
+}
+
+/** Starts the installed daemon and asks it for what its libraries make: checked JSON, metrics, its document. */
+async function tryDaemon() {
+  const socketPath = join(folder, 'api/api.sock');
+  const sockets = ['--lockd-socket', join(folder, 'lockd/lockd.sock'), '--api-socket', socketPath];
+  const daemon = spawn('node_modules/.bin/holdfastd', sockets, {
+    cwd: folder,
+    env: { ...environment(), HOLDFAST_RUNTIME_DIR: join(folder, 'run') },
+    stdio: ['ignore', 'ignore', 'pipe'],
+  });
+  const ended = once(daemon, 'exit');
+  let said = '';
+  await new Promise((resolve, reject) => {
+    daemon.stderr.on('data', (text) => {
+      said += text;
+      if (said.includes('serving the API')) resolve();
+    });
+    daemon.on('exit', () => reject(new Error(`the daemon ended: ${said}`)));
+  });
+  try {
+    for (const [path, part] of [
+      ['/v1/health', '"version"'],
+      ['/metrics', 'holdfast_holds'],
+      ['/openapi.json', '"openapi":"3'],
+      ['/v1/holds/none', '"code":"BAD_DATA"'],
+    ]) {
+      const text = await answer(socketPath, path);
+      if (!text.includes(part)) throw new Error(`${path} of the daemon is ${text}`);
+    }
+  } finally {
+    daemon.kill('SIGTERM');
+    await ended;
+  }
+  if (daemon.exitCode !== 0) throw new Error(`the daemon ended with ${daemon.exitCode}: ${said}`);
+  process.stdout.write('the daemon served\n');
+}
+
+function answer(socketPath, path) {
+  return new Promise((resolve, reject) => {
+    get({ socketPath, path }, (response) => {
+      response.setEncoding('utf8');
+      response.toArray().then((parts) => resolve(parts.join('')), reject);
+    }).on('error', reject);
+  });
 }
 
 const program = `
@@ -38,7 +85,9 @@ console.log(Object.keys(conformance).length > 0, Object.keys(rfc2010).length > 0
 try {
   writeFileSync(join(folder, 'package.json'), '{ "name": "try", "private": true, "type": "module" }');
   writeFileSync(join(folder, 'disk.img'), 'data');
-  run('npm', 'install', '--no-audit', '--no-fund', '--ignore-scripts', tarball);
+  // As on a host: nothing that wants another Node than this package does.
+  const options = ['--omit=dev', '--engine-strict', '--no-audit', '--no-fund', '--ignore-scripts'];
+  run('npm', 'install', ...options, tarball);
   // What a program that uses the package brings along: the compiler and Node's types.
   mkdirSync(join(folder, 'node_modules/@types'), { recursive: true });
   for (const name of ['typescript', '@typescript', '@types/node', 'undici-types']) {
@@ -68,6 +117,7 @@ try {
   if (run('node_modules/.bin/holdfast', 'run', '--disk', 'disk.img', '--', 'echo', 'ran') !== 'ran\n') {
     throw new Error('the command did not run');
   }
+  await tryDaemon();
 } finally {
   rmSync(folder, { recursive: true, force: true });
 }
