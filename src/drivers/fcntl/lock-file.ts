@@ -19,17 +19,17 @@ const { O_RDONLY, O_RDWR, O_CREAT, O_NOFOLLOW, O_NONBLOCK } = constants;
 export type LockFileOutcome = { readonly fd: number } | { readonly conflict: ByteConflict };
 
 /**
- * Opens and locks a lock file. `create`: made if it is missing (0600).
+ * Opens and locks a lock file, which is made if it is missing (0600). `own`: in a directory of this host's own.
  * Throws the system's error if it cannot be opened; a symlink is not followed (ELOOP).
  */
-export function takeLockFile(path: string, mode: Mode, create: boolean): LockFileOutcome {
+export function takeLockFile(path: string, mode: Mode, own: boolean): LockFileOutcome {
   for (let round = 0; round < roundsMax; round++) {
-    const fd = openSync(path, O_RDWR | O_NOFOLLOW | O_NONBLOCK | (create ? O_CREAT : 0), 0o600);
+    const fd = openSync(path, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CREAT, 0o600);
     let kept = false;
     try {
       const conflict = takeMode(fd, mode, 'off');
       if (conflict !== undefined) return { conflict };
-      if (leadsTo(path, fd)) {
+      if (own ? leadsTo(path, fd) : openedLeadsTo(path, fd)) {
         kept = true;
         return { fd };
       }
@@ -53,6 +53,28 @@ function leadsTo(path: string, fd: number): boolean {
 }
 
 /**
+ * As `leadsTo`, for a directory that hosts may share: on a network file system neither the number of links nor what
+ * lstat(2) says of the path tells for a while that another host has removed the file (GlusterFS 10: a second). To open
+ * the path does.
+ */
+export function openedLeadsTo(path: string, fd: number): boolean {
+  let again: number;
+  try {
+    again = openSync(path, O_RDWR | O_NOFOLLOW | O_NONBLOCK);
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === 'ENOENT' || code === 'ESTALE') return false;
+    throw error;
+  }
+  try {
+    const [named, open] = [again, fd].map((one) => fstatSync(one, { bigint: true }));
+    return named?.dev === open?.dev && named?.ino === open?.ino;
+  } finally {
+    closeSync(again);
+  }
+}
+
+/**
  * Removes a lock file that nobody holds. Called after the own descriptor was closed: a child may have
  * inherited it, and then the lock is still there. So the file goes only under a write lock of its own.
  */
@@ -64,7 +86,7 @@ export function removeLockFileIfFree(path: string): void {
     return; // Gone already, or not ours to remove: a file left behind harms nobody.
   }
   try {
-    if (tryLock(fd, 'write', 0, 0) && leadsTo(path, fd)) unlinkSync(path);
+    if (tryLock(fd, 'write', 0, 0) && openedLeadsTo(path, fd)) unlinkSync(path);
   } catch {
     // The same: it stays, empty.
   } finally {

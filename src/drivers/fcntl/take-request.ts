@@ -11,13 +11,20 @@ import { conflictHolder } from './lock-holders.js';
 import { isShared, type LockTarget } from './lock-targets.js';
 import { openImage } from './open-image.js';
 
+export interface LockedFile {
+  readonly fd: number;
+  readonly target: LockTarget;
+}
+
 /** What is locked for one request. */
 export interface TakenRequest {
   readonly request: LockRequest;
   readonly descriptors: readonly number[];
   readonly temporary: readonly string[];
+  /** What the descriptors are open on. */
+  readonly locked: readonly LockedFile[];
   /** Those of its files that other hosts may look at. */
-  readonly shared: readonly { readonly fd: number; readonly target: LockTarget }[];
+  readonly shared: readonly LockedFile[];
   /** What could not be locked, though it would be better. */
   readonly notes: readonly string[];
   /** Somebody keeps duplicates of the descriptors, and nobody inherits them: only unlocking gives it back. */
@@ -30,6 +37,8 @@ export interface TakeOptions {
   readonly unlock: boolean;
   /** Locked already: what is open on a target is used, and stays open if the request fails. */
   readonly kept?: KeptDescriptors;
+  /** QEMU's bytes may be those of the guest whose locks these are: they are neither tested nor told of. */
+  readonly guestRuns?: boolean;
 }
 
 /** In use, but maybe only by someone who asked in the same moment and is about to roll back. */
@@ -50,27 +59,31 @@ export function giveBack(taken: readonly TakenRequest[]): void {
 export function takeRequest(
   request: LockRequest,
   targets: readonly LockTarget[],
-  { qemu, unlock, kept }: TakeOptions,
+  { qemu, unlock, kept, guestRuns = false }: TakeOptions,
 ): TakenRequest {
   const descriptors: number[] = [];
   const opened: number[] = [];
   const temporary: string[] = [];
-  const shared: { fd: number; target: LockTarget }[] = [];
+  const locked: LockedFile[] = [];
+  const shared: LockedFile[] = [];
   const notes: string[] = [];
   try {
     for (const target of targets) {
       const before = kept?.take(target);
       if (before !== undefined) requireLocked(request, target, before);
-      const fd = before ?? takeTarget(request, target, qemu, notes);
+      const fd = before ?? takeTarget(request, target, guestRuns ? 'off' : qemu, notes);
       if (fd === undefined) continue;
       if (before === undefined) opened.push(fd);
       descriptors.push(fd);
+      locked.push({ fd, target });
       if (isShared(request.resource, target)) shared.push({ fd, target });
       if (target.kind === 'lock file' && target.temporary) temporary.push(target.path);
     }
-    return { request, descriptors, temporary, shared, notes, unlock };
+    if (qemu === 'off' && !guestRuns && locked.some(({ fd, target }) => target.kind === 'image' && qemuHasIt(fd)))
+      notes.push(`a QEMU has ${request.resource.label} open, and was not asked (qemu_lock is off)`);
+    return { request, descriptors, temporary, locked, shared, notes, unlock };
   } catch (error) {
-    giveBack([{ request, descriptors: opened, temporary, shared, notes, unlock: false }]);
+    giveBack([{ request, descriptors: opened, temporary, locked, shared, notes, unlock: false }]);
     throw lockError(request, error);
   }
 }
@@ -106,11 +119,7 @@ function takeTarget(
     closeSync(fd);
     throw error;
   }
-  if (conflict === undefined) {
-    if (qemu === 'off' && qemuHasIt(fd))
-      notes.push(`a QEMU has ${request.resource.label} open, and was not asked (qemu_lock is off)`);
-    return fd;
-  }
+  if (conflict === undefined) return fd;
   closeSync(fd);
   throw inUse(request, conflict, target);
 }
@@ -122,7 +131,7 @@ function takeLockFileOf(
   try {
     if (own) privateDirectory(directory);
     else mkdirSync(directory, { recursive: true, mode: 0o700 });
-    return takeLockFile(path, mode, true);
+    return takeLockFile(path, mode, own);
   } catch (error) {
     if (spare && isDenied(error)) return { denied: causeText(error) };
     throw error;

@@ -3,6 +3,7 @@ import { closeSync, openSync, unlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { isStillAt, takeLockFile } from '../../../src/daemon/lockd/lock-file.js';
+import { openedLeadsTo } from '../../../src/drivers/fcntl/lock-file.js';
 import { tryLock, unlockAll } from '../../../src/system/ofd-lock.js';
 import { commandFolder } from '../../beds/command.js';
 import { firstChild, startGlusterFs, type GlusterFs } from '../../beds/glusterfs.js';
@@ -41,11 +42,14 @@ describe('a lockspace on GlusterFS', { skip: lacks('root', 'unshare', 'glusterfs
     const ours = openSync(two, 'r+');
     assert.equal(tryLock(ours, 'write', 0), false);
     assert.equal(isStillAt(ours, two), true);
+    assert.equal(openedLeadsTo(two, ours), true);
     unlinkSync(one);
     unlockAll(theirs);
     // Nothing else tells: the lock is granted on a file that nobody will ever look at.
     assert.equal(tryLock(ours, 'write', 0), true);
     assert.equal(isStillAt(ours, two), false);
+    // What the fcntl driver asks, of the same moment.
+    assert.equal(openedLeadsTo(two, ours), false);
     for (const fd of [theirs, ours]) closeSync(fd);
   });
 });
