@@ -87,12 +87,14 @@ function endOfService(log: DaemonLog): Promise<string> {
 
 function logStart(
   log: DaemonLog,
-  { adopted, takenAgain, lost }: LockdStart,
+  { adopted, takenAgain, lost, notUnderstood }: LockdStart,
   { lockdSocket }: DaemonOptions,
   restarts: number,
 ): void {
   log.info({ adopted, takenAgain, socket: lockdSocket, restarts }, 'serving libvirt');
   for (const record of lost) log.error({ record }, 'somebody else has what was held before');
+  for (const record of notUnderstood)
+    log.error({ record }, 'written by another build: it stays locked until one that can read it gives it back');
 }
 
 type Level = 'debug' | 'info' | 'warn' | 'error';

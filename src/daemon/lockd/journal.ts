@@ -6,9 +6,10 @@
  * synced. It is mapped into memory: an entry costs no system call. An entry has a checksum; one that was not written
  * to its end does not count. It is written before the answer goes out.
  *
- * Layout, little-endian: the header of 64 bytes, then entries, each a multiple of 64 bytes:
+ * Layout, little-endian: the header of 64 bytes (a line that says what it is, the boot at 24, where the entries end as
+ * u32 units of 64 bytes at 60), then entries, each a multiple of 64 bytes:
  *
- *     0  u32  units of 64 bytes; stays when the entry is free. 0: here the entries end
+ *     0  u32  units of 64 bytes; stays when the entry is free
  *     4  u32  bytes of the record; 0: free
  *     8  u32  checksum of the id and the record
  *    12  u8   1: the owner may not have had the answer to the last change
@@ -20,8 +21,9 @@ import { bootId } from '../../system/host.js';
 import { mapFile, type MappedFile } from '../../system/mapped-file.js';
 import { crc32 } from './crc32.js';
 
-const magic = 'holdfast-locks 2\n';
+const magic = 'holdfast-locks 3\n';
 const bootIdAt = 24;
+const endAt = 60;
 const unitBytes = 64;
 const headerBytes = unitBytes;
 const at = { units: 0, length: 4, sum: 8, unanswered: 12, id: 16, record: 24 } as const;
@@ -41,16 +43,31 @@ export class Journal {
   /** Entries that were given back, by their size: the last one first, which the processor still has at hand. */
   readonly #free = new Map<number, JournalEntry[]>();
 
-  /** Starts a new file beside the old one, whose place it takes with `publish`. Throws what the file system says. */
+  /**
+   * Starts a new file beside the old one, whose place it takes with `publish`. Throws what the file system says; then there
+   * is none any more: the old one would say that what is taken from now on was given back.
+   */
   constructor(path: string) {
     this.#path = path;
     const next = `${path}.new`;
-    rmSync(next, { force: true });
-    this.#fd = openSync(next, O_RDWR | O_CREAT | O_TRUNC | O_NOFOLLOW, 0o600);
-    this.#file = mapFile(this.#fd, firstBytes);
+    try {
+      rmSync(next, { force: true });
+      this.#fd = openSync(next, O_RDWR | O_CREAT | O_TRUNC | O_NOFOLLOW, 0o600);
+    } catch (error) {
+      rmSync(path, { force: true });
+      throw error;
+    }
+    try {
+      this.#file = mapFile(this.#fd, firstBytes);
+    } catch (error) {
+      closeSync(this.#fd);
+      for (const one of [next, path]) rmSync(one, { force: true });
+      throw error;
+    }
     this.#bytes = this.#file.bytes;
     this.#bytes.write(magic, 0, 'latin1');
     this.#bytes.write(bootId(), bootIdAt, 'latin1');
+    this.#bytes.writeUInt32LE(this.#end / unitBytes, endAt);
   }
 
   publish(): void {
@@ -84,10 +101,11 @@ export class Journal {
     else free.push(entry);
   }
 
-  /** Makes it none: `readJournal` finds nothing. */
+  /** Makes it none, and one before that it has not replaced yet: `readJournal` finds nothing. */
   discard(): void {
     this.#bytes.fill(0, 0, magic.length);
     this.close();
+    for (const one of [`${this.#path}.new`, this.#path]) rmSync(one, { force: true });
   }
 
   close(): void {
@@ -106,6 +124,7 @@ export class Journal {
     }
     this.#end = end;
     this.#bytes.writeUInt32LE(units, entry + at.units);
+    this.#bytes.writeUInt32LE(end / unitBytes, endAt);
     return entry;
   }
 }
@@ -118,7 +137,7 @@ export interface JournalRecord {
 export interface ReadJournal {
   /** What was held when it ended, by id. */
   readonly held: ReadonlyMap<number, JournalRecord>;
-  /** Entries that were not written to their end: more than one, or none and no end, mean that it was damaged. */
+  /** Entries that were not written to their end: more than one is not what the end of a process leaves. */
   readonly damaged: number;
 }
 
@@ -137,16 +156,14 @@ export function readJournal(path: string): ReadJournal | undefined {
   const held = new Map<number, JournalRecord>();
   let damaged = 0;
   let entry = headerBytes;
-  while (entry + at.record <= bytes.length) {
-    const units = bytes.readUInt32LE(entry + at.units);
-    if (units === 0) break;
-    const start = entry + at.record;
-    const end = start + bytes.readUInt32LE(entry + at.length);
+  const entriesEnd = bytes.length < headerBytes ? Infinity : bytes.readUInt32LE(endAt) * unitBytes;
+  while (entry < entriesEnd) {
+    const units = entry + at.record <= bytes.length ? bytes.readUInt32LE(entry + at.units) : 0;
     const next = entry + units * unitBytes;
-    if (next > bytes.length || end > next) {
-      damaged++;
-      break;
-    }
+    const start = entry + at.record;
+    const end = units === 0 || next > bytes.length ? Infinity : start + bytes.readUInt32LE(entry + at.length);
+    // What follows cannot be found.
+    if (end > next) return { held, damaged: Infinity };
     if (end > start && crc32(bytes, entry + at.id, end) === bytes.readUInt32LE(entry + at.sum)) {
       const record = bytes.toString('utf8', start, end);
       held.set(bytes.readUIntLE(entry + at.id, 6), {

@@ -34,6 +34,8 @@ const dropsMax = 64;
 /** In the place of where a lock stands in the journal. */
 export const uncommitted = -1;
 export const inNoJournal = 0;
+/** The same, of a lock that has ended. */
+const ended = -2;
 
 export class LockKeeping {
   readonly #options: LockKeepingOptions;
@@ -41,10 +43,13 @@ export class LockKeeping {
   readonly #channel: Channel;
   /** Ids by path. */
   readonly #lockspaces = new Map<string, number>();
+  /** What another build wrote and this one cannot read: it stays as it is. */
+  readonly #notUnderstood: Kept[] = [];
   #journal: Journal | undefined;
   #lastId = 0;
   readonly #written: Uncommitted[] = [];
   #drops = 0;
+  #failure: unknown;
 
   constructor(options: LockKeepingOptions) {
     this.#options = options;
@@ -86,7 +91,7 @@ export class LockKeeping {
   /** A lock that ends. */
   forget(lock: Lock): void {
     if (lock.entry > inNoJournal) this.#journal?.remove(lock.entry);
-    lock.entry = inNoJournal;
+    lock.entry = ended;
     this.drop(lock.id);
   }
 
@@ -112,17 +117,24 @@ export class LockKeeping {
     this.#lockspaces.set(path, id);
   }
 
+  /** What the keeper has goes on being kept, descriptors and all. */
+  leave(kept: Kept): void {
+    this.#notUnderstood.push(kept);
+  }
+
   /** Writes down whether there is an owner who may not have had the answer. */
   writeDoubt(lock: Lock): void {
     if (lock.entry > inNoJournal) this.#journal?.setUnanswered(lock.entry, lock.doubtful.length > 0);
   }
 
-  /** After it, what was taken and changed outlives this process. */
+  /** After it, what was taken and changed outlives this process. Where it has thrown once, it does so each time. */
   commit(): void {
     if (this.#written.length === 0) return;
     const { writer } = this.#channel;
     this.#tell();
     for (const { lock, id, start, end } of this.#written) {
+      // In the journal it would be one that nobody removes.
+      if (lock?.entry === ended) continue;
       const entry = this.#addEntry(id, writer.buffer, start, end, (lock?.doubtful.length ?? 0) > 0);
       if (lock === undefined) continue;
       if (lock.entry > inNoJournal) this.#journal?.remove(lock.entry);
@@ -155,6 +167,7 @@ export class LockKeeping {
     for (const lock of this.#table.locks()) {
       lock.entry = add(lock.id, writeLockRecord(lock), lock.doubtful.length > 0);
     }
+    for (const { id, record } of this.#notUnderstood) add(id, record, true);
     this.#journal?.publish();
   }
 
@@ -171,7 +184,14 @@ export class LockKeeping {
   }
 
   #tell(): void {
-    this.#channel.commit();
+    if (this.#failure !== undefined) throw this.#failure;
+    try {
+      this.#channel.commit();
+    } catch (error) {
+      // What it was to send is gone: nobody may be told that he has it.
+      this.#failure = error;
+      throw error;
+    }
     this.#drops = 0;
   }
 
@@ -187,6 +207,7 @@ export class LockKeeping {
     for (const lock of this.#table.locks()) {
       yield { id: lock.id, record: writeLockRecord(lock), descriptors: [lock.fd] };
     }
+    yield* this.#notUnderstood;
   }
 
   #addEntry(id: number, source: Buffer, start: number, end: number, unanswered: boolean): number {

@@ -6,6 +6,7 @@ import { newEventFd, wake } from '../../system/event-fd.js';
 import { counters, newCounters, type LockdCounter } from './counters.js';
 import type { Lock } from './lock-table.js';
 import type { LockdEvent } from './lockd-event.js';
+import type { TakenUp } from './take-up.js';
 import type { LockdNews, LockdOrder, LockdWorkerData } from './lockd-worker.js';
 
 /**
@@ -24,12 +25,7 @@ export interface LockdThreadOptions {
   readonly explain: (path: string) => Promise<string | undefined>;
 }
 
-export interface LockdStart {
-  readonly adopted: number;
-  readonly takenAgain: number;
-  /** Records of what was held before and somebody else has now. */
-  readonly lost: readonly string[];
-}
+export type LockdStart = TakenUp;
 
 /**
  * Emits `event` with a `LockdEvent`, `error` when the thread has failed, and `keeper ended` with another keeper's end of the

@@ -20,6 +20,7 @@ import { LockdReports } from './lockd-reports.js';
 import { LockdServer } from './lockd-server.js';
 import { OwnerWatch } from './owner-watch.js';
 import { Procedures } from './procedures.js';
+import type { TakenUp } from './take-up.js';
 
 /** What the main thread starts it with. */
 export interface LockdWorkerData {
@@ -42,12 +43,7 @@ export type LockdOrder =
 
 /** From this thread. */
 export type LockdNews =
-  | {
-      readonly news: 'ready';
-      readonly adopted: number;
-      readonly takenAgain: number;
-      readonly lost: readonly string[];
-    }
+  | ({ readonly news: 'ready' } & TakenUp)
   | { readonly news: 'event'; readonly event: LockdEvent }
   | { readonly news: 'explain'; readonly token: number; readonly path: string }
   | { readonly news: 'locks'; readonly token: number; readonly locks: readonly Lock[] }

@@ -18,6 +18,8 @@ export interface TakenUp {
   readonly takenAgain: number;
   /** Records of what somebody else has now, or what is not there any more. */
   readonly lost: readonly string[];
+  /** Records that another build wrote: what they say is locked until a build that can read them gives it back. */
+  readonly notUnderstood: readonly string[];
 }
 
 export interface TakeUpOptions {
@@ -34,6 +36,7 @@ const nobody: readonly LockdOwner[] = [];
 export function takeUp(options: TakeUpOptions): TakenUp {
   const { keeping, kept, journal } = options;
   const lost: string[] = [];
+  const notUnderstood: string[] = [];
   let adopted = 0;
   const reader = new RecordReader();
   for (const one of kept) {
@@ -41,30 +44,35 @@ export function takeUp(options: TakeUpOptions): TakenUp {
     const outcome = adopt(one, options, reader);
     if (outcome === 'adopted') adopted++;
     if (outcome === 'lost') lost.push(one.record);
+    if (outcome === 'not understood') notUnderstood.push(one.record);
   }
   const known = new Set(kept.map(({ id }) => id));
   const missing = [...(journal?.held ?? [])].filter(([id]) => !known.has(id));
   for (const [id] of missing) keeping.useNoIdUpTo(id);
   let takenAgain = 0;
-  for (const [, entry] of missing) {
-    const outcome = takeAgain(entry, options, reader);
+  for (const [id, entry] of missing) {
+    const outcome = takeAgain(id, entry, options, reader);
     if (outcome === 'taken') takenAgain++;
     if (outcome === 'lost') lost.push(entry.record);
   }
   keeping.tellKeeper();
-  return { adopted, takenAgain, lost };
+  return { adopted, takenAgain, lost, notUnderstood };
 }
 
 function adopt(
   { id, record, descriptors }: Kept,
   { table, channel, keeping, journal }: TakeUpOptions,
   reader: RecordReader,
-): 'adopted' | 'given back' | 'lost' {
+): 'adopted' | 'given back' | 'lost' | 'not understood' {
   const [fd] = descriptors;
   // One entry that is not whole is the one that was being written.
   const isSound = journal !== undefined && journal.damaged <= 1;
   const written = isSound ? journal.held.get(id) : undefined;
   const said = reader.read(written?.record ?? record);
+  if (said === undefined && (written !== undefined || !isSound)) {
+    keeping.leave({ id, record: written?.record ?? record, descriptors });
+    return 'not understood';
+  }
   if (said !== undefined && 'madeLockspace' in said) {
     table.addLockspace(said.madeLockspace);
     keeping.adoptLockspace(said.madeLockspace, id);
@@ -88,6 +96,7 @@ function adopt(
 }
 
 function takeAgain(
+  id: number,
   { record, unanswered }: JournalRecord,
   { table, keeping, lives }: TakeUpOptions,
   reader: RecordReader,
@@ -106,15 +115,8 @@ function takeAgain(
   const fd = takeLockFile({ path, shared, autocreate: autocreated, inLockspace: lockspace !== '' });
   if (typeof fd !== 'number') return 'lost';
   const doubtful = unanswered ? owners.slice(-1) : nobody;
-  const lock: Lock = {
-    ...said.lock,
-    owners,
-    id: keeping.newId(),
-    fd,
-    doubtful,
-    survived: true,
-    entry: uncommitted,
-  };
+  // Its id stays: should this daemon end before its own journal is there, the one that is there says the same.
+  const lock: Lock = { ...said.lock, owners, id, fd, doubtful, survived: true, entry: uncommitted };
   table.add(lock);
   keeping.keep(lock);
   return 'taken';

@@ -111,7 +111,13 @@ describe('keeper and daemon', { skip: lacks('root') }, () => {
       process.kill(lockd.daemonPid(), 'SIGKILL');
       await lockd.served(2);
       const serving = lockd.lines.findLast(({ message }) => message === 'serving') ?? { start: undefined };
-      assert.deepEqual(serving['start'], { news: 'ready', adopted: 10_000, takenAgain: 0, lost: [] });
+      assert.deepEqual(serving['start'], {
+        news: 'ready',
+        adopted: 10_000,
+        takenAgain: 0,
+        lost: [],
+        notUnderstood: [],
+      });
       const connection = await client();
       for (const disk of disks.filter((_, index) => index % 1_000 === 0)) {
         assert.equal(lockOn(disk), 'write');
@@ -175,7 +181,13 @@ describe('keeper and daemon', { skip: lacks('root') }, () => {
       assert.equal(existsSync(`${lockd.socket}.keeper`), false);
       const next = await startLockd(programs, join(lockd.socket, '..'));
       const [serving] = next.lines.filter(({ message }) => message === 'serving');
-      assert.deepEqual(serving?.['start'], { news: 'ready', adopted: 0, takenAgain: 3, lost: [] });
+      assert.deepEqual(serving?.['start'], {
+        news: 'ready',
+        adopted: 0,
+        takenAgain: 3,
+        lost: [],
+        notUnderstood: [],
+      });
       assert.deepEqual([...new Set(disks.map(lockOn))], ['write']);
       await next.stop();
     }));

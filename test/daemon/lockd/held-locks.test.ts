@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { Channel } from '../../../src/daemon/keeper/channel.js';
+import { keepKind } from '../../../src/daemon/keeper/keep-message.js';
 import { KeeperEnd, KeptThings } from '../../../src/daemon/keeper/kept-things.js';
 import { HeldLocks } from '../../../src/daemon/lockd/held-locks.js';
 import { Journal, readJournal } from '../../../src/daemon/lockd/journal.js';
@@ -39,6 +40,8 @@ interface Given {
   readonly things?: KeptThings;
   readonly journal?: string;
   readonly lives?: (owner: LockdOwner) => boolean;
+  /** False: it ends before that. */
+  readonly startsJournal?: boolean;
 }
 
 /** A daemon with a keeper, which gives it what it has. */
@@ -49,17 +52,18 @@ class Daemon {
   readonly failures: Error[] = [];
   #end: KeeperEnd;
   #endFd: number;
-  readonly #channel: Channel;
-  readonly #journal: Journal | undefined;
+  readonly channel: Channel;
+  #journal: Journal | undefined;
+  readonly #left: readonly number[];
 
-  constructor({ things = new KeptThings(), journal, lives = () => true }: Given = {}) {
+  constructor({ things = new KeptThings(), journal, lives = () => true, startsJournal = true }: Given = {}) {
     const [endFd, own] = messageSocketPair();
     this.#endFd = endFd;
     things.giveTo(endFd);
-    this.#channel = new Channel(own);
+    this.channel = new Channel(own);
     this.held = new HeldLocks({
       table: this.table,
-      channel: this.#channel,
+      channel: this.channel,
       journalFailed: (error) => this.failures.push(error),
       keeperEnded: (end) => {
         this.#endFd = end;
@@ -67,10 +71,19 @@ class Daemon {
       },
     });
     this.#end = new KeeperEnd(endFd, things);
-    const kept = this.#channel.takeKept();
+    const kept = this.channel.takeKept();
     this.takenUp = this.held.takeUp(kept, journal === undefined ? undefined : readJournal(journal), lives);
-    this.#journal = journal === undefined ? undefined : new Journal(journal);
-    if (this.#journal !== undefined) this.held.startJournal(this.#journal);
+    const { notUnderstood } = this.takenUp;
+    this.#left = kept
+      .filter(({ record }) => notUnderstood.includes(record))
+      .flatMap((one) => one.descriptors);
+    if (journal === undefined || !startsJournal) return;
+    try {
+      this.#journal = new Journal(journal);
+      this.held.startJournal(this.#journal);
+    } catch (error) {
+      this.failures.push(error as Error);
+    }
   }
 
   /** A lock whose owner has been told. */
@@ -90,7 +103,7 @@ class Daemon {
   /** Puts another keeper in the place of this one, which has ended; gives what that one gets. */
   endKeeper(): KeptThings {
     closeSync(this.#endFd);
-    this.#channel.noticeEnd();
+    this.channel.noticeEnd();
     this.held.tellKeeper();
     const things = new KeptThings();
     this.#end = new KeeperEnd(this.#endFd, things);
@@ -100,7 +113,8 @@ class Daemon {
   /** As after SIGKILL: without any goodbye. */
   kill(): void {
     for (const { fd } of this.table.locks()) closeSync(fd);
-    closeSync(this.#channel.fd);
+    for (const fd of this.#left) closeSync(fd);
+    closeSync(this.channel.fd);
     assert.equal(this.#end.drain(), false);
     closeSync(this.#endFd);
     this.#journal?.close();
@@ -273,4 +287,101 @@ test('a lock has as many owners as can be written down', () => {
   assert.equal(daemon.held.changeOwners(lock, named(40)), false);
   assert.equal(lock.owners.length, 30);
   daemon.end();
+});
+
+test('what ends in the turn in which its owners change is not in the journal', () => {
+  const journal = join(folder, 'ghost.journal');
+  const wanted = disk('ghost', true);
+  const first = new Daemon({ journal });
+  const lock = first.acquire(wanted);
+  assert.equal(first.held.changeOwners(lock, [owner, other], [other]), true);
+  assert.equal(first.held.changeOwners(lock, [owner]), true);
+  first.held.giveBack(lock);
+  first.held.commit();
+  assert.deepEqual([...(readJournal(journal)?.held ?? [])], []);
+  first.kill();
+  const second = new Daemon({ journal });
+  assert.deepEqual([found(second), isFree(wanted.name)], [[0, 0, 0], true]);
+  second.kill();
+});
+
+test('a journal that cannot be started takes the one before with it', () => {
+  const things = new KeptThings();
+  const journal = join(folder, 'unstarted.journal');
+  const [before, after] = [disk('before'), disk('after')];
+  const first = new Daemon({ things, journal });
+  first.acquire(before);
+  first.kill();
+  mkdirSync(`${journal}.new`);
+  const second = new Daemon({ things, journal });
+  assert.equal(second.failures.length, 1);
+  second.acquire(after);
+  second.kill();
+  const third = new Daemon({ things, journal });
+  assert.deepEqual(found(third), [2, 0, 0]);
+  third.end();
+});
+
+test('a record of another build stays with the keeper, and what it says stays locked', () => {
+  const things = new KeptThings();
+  const journal = join(folder, 'strange.journal');
+  const [strange, known] = [disk('strange'), disk('known')];
+  const first = new Daemon({ things, journal });
+  first.acquire(strange);
+  first.kill();
+  const fd = openSync(strange.name, 'r+');
+  things.take({
+    kind: keepKind.update,
+    id: 1,
+    record: Buffer.from('[2,{"of":"another build"}]'),
+    descriptors: [],
+  });
+  closeSync(fd);
+  rmSync(journal);
+  let last: Daemon | undefined;
+  for (let start = 0; start < 3; start++) {
+    const daemon = new Daemon({ things, journal });
+    assert.deepEqual([found(daemon), daemon.takenUp.notUnderstood.length], [[0, 0, 0], 1]);
+    assert.deepEqual([things.size, isFree(strange.name)], [1, false]);
+    const lock = daemon.acquire(known);
+    assert.ok(lock.id > 1);
+    daemon.held.giveBack(lock);
+    daemon.held.tellKeeper();
+    if (start === 2) last = daemon;
+    else daemon.kill();
+  }
+  assert.ok(last !== undefined);
+  const more = last.endKeeper();
+  last.kill();
+  assert.deepEqual([more.size, isFree(strange.name)], [1, false]);
+  more.remove(1);
+  things.remove(1);
+  assert.equal(isFree(strange.name), true);
+});
+
+test('what was taken again is kept when the daemon ends before its own journal is there', () => {
+  const things = new KeptThings();
+  const journal = join(folder, 'twice.journal');
+  const space = join(folder, 'twice');
+  mkdirSync(space, { mode: 0o700 });
+  const gone = new KeptThings();
+  const first = new Daemon({ things: gone, journal });
+  const { id } = first.acquire({ lockspace: space, name: 'r', shared: false, autocreate: true });
+  first.kill();
+  gone.remove(id);
+  const second = new Daemon({ things, journal, startsJournal: false });
+  assert.deepEqual(found(second), [0, 1, 0]);
+  second.kill();
+  const third = new Daemon({ things, journal });
+  assert.deepEqual(found(third), [1, 0, 0]);
+  third.end();
+});
+
+test('what the keeper was not given is not given to anybody', () => {
+  const daemon = new Daemon();
+  daemon.take(disk('unkept'));
+  const { fd } = daemon.channel;
+  closeSync(fd);
+  assert.throws(() => daemon.held.commit(), /EBADF/);
+  assert.throws(() => daemon.held.commit(), /EBADF/, 'and not later either');
 });

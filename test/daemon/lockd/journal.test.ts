@@ -10,6 +10,8 @@ const folder = mkdtempSync(join(tmpdir(), 'holdfast-journal-'));
 process.on('exit', () => rmSync(folder, { recursive: true }));
 const path = join(folder, 'journal');
 const headerBytes = 64;
+/** In the header: where the entries end. */
+const endAt = 60;
 
 beforeEach(() => {
   for (const one of [path, `${path}.new`]) rmSync(one, { force: true });
@@ -73,10 +75,11 @@ test('wherever the writing of an entry ends, all others count', () => {
   const last = add(journal, 5, 'x'.repeat(100));
   const whole = readFileSync(path);
   journal.close();
-  // In the order in which they are written: size, record, id, sum, length.
+  // In the order in which they are written: size, where the entries end, record, id, sum, length.
   for (let at = 0; at < 128 + 24; at++) {
     const torn = Buffer.from(without);
     whole.copy(torn, last, last, last + at);
+    if (at >= 4) whole.copy(torn, endAt, endAt, headerBytes);
     writeFileSync(path, torn);
     const read = readJournal(path);
     assert.deepEqual([...(read?.held.keys() ?? [])].slice(0, 4), [1, 2, 3, 4], `${at} bytes`);
@@ -149,4 +152,23 @@ test('it grows with what is held, and only with that', () => {
   journal.close();
   assert.ok(before <= 256 * 1024 && after > 5_000 * 224 && after < 5_000 * 600, `${before}, ${after}`);
   assert.ok(headerBytes < before);
+});
+
+test('one that ends before its entries do is damaged, and not only torn', () => {
+  const journal = new Journal(path);
+  for (let id = 1; id <= 8; id++) add(journal, id, `record ${id}`);
+  journal.publish();
+  journal.close();
+  const whole = readFileSync(path);
+  assert.equal(readJournal(path)?.damaged, 0);
+  for (let end = headerBytes; end < headerBytes + 8 * 64; end += 32) {
+    writeFileSync(path, whole.subarray(0, end));
+    assert.ok((readJournal(path)?.damaged ?? 2) > 1, `${end} bytes`);
+    // Of the last one alone: torn.
+    if (end > headerBytes + 7 * 64) continue;
+    const hole = Buffer.from(whole);
+    hole.fill(0, end);
+    writeFileSync(path, hole);
+    assert.ok((readJournal(path)?.damaged ?? 2) > 1, `zeros from ${end}`);
+  }
 });
