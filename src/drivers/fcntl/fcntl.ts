@@ -62,7 +62,8 @@ function fcntlDriver(given: DriverSettings): Driver {
   const settings = readFcntlSettings(given);
   const lockspace = settings.lockspaceDir ?? join(runtimeDirectory(), 'lockspace');
   const libvirt = (settings.libvirtConfigDirs ?? libvirtDirectories()).map(readLibvirtSettings);
-  const grants = new WeakMap<Grant, readonly TakenRequest[]>();
+  const grants = new WeakMap<Grant, Held>();
+  const sleeping = new WeakMap<Grant, SleepingHold>();
   const left = new WeakMap<TakenRequest, readonly LeftRecord[]>();
 
   const targetsOf = (request: LockRequest): readonly LockTarget[] => lockTargets(request, lockspace, libvirt);
@@ -70,23 +71,22 @@ function fcntlDriver(given: DriverSettings): Driver {
   const standsOnShared = (request: LockRequest): boolean =>
     targetsOf(request).some((target) => isShared(request.resource, target));
 
-  const grantOf = (taken: readonly TakenRequest[]): Grant => {
+  const grantOf = (owner: Owner, taken: readonly TakenRequest[]): Grant => {
     const grant: Grant = {
       requests: taken.map(({ request }) => request),
       descriptors: taken.flatMap(({ descriptors }) => descriptors),
       tokens: {},
       notes: [...new Set(taken.flatMap(({ notes }) => notes))],
     };
-    grants.set(grant, taken);
+    grants.set(grant, { owner, taken });
     return grant;
   };
 
-  const takenBy = (grant: Grant): readonly TakenRequest[] => {
-    const taken = grants.get(grant);
-    if (taken === undefined) {
-      throw new HoldfastError('ENDED', 'this grant was given back already, or has been replaced');
-    }
-    return taken;
+  const heldBy = (grant: Grant): Held => {
+    const held = grants.get(grant);
+    if (held !== undefined) return held;
+    const what = sleeping.has(grant) ? 'is suspended' : 'was given back already, or has been replaced';
+    throw new HoldfastError('ENDED', `this grant ${what}`);
   };
 
   const tryAll = (requests: readonly LockRequest[], options: TakeOptions): readonly TakenRequest[] => {
@@ -159,7 +159,16 @@ function fcntlDriver(given: DriverSettings): Driver {
       return tryAll(requests, options);
     });
     await leaveAll(taken, owner);
+    await wake(taken);
     return taken;
+  };
+
+  /** Only where somebody sleeps, which no start has to load anything for. */
+  const wake = async (taken: readonly TakenRequest[]): Promise<void> => {
+    const sleptOn = taken.filter(isSleptOn);
+    if (sleptOn.length === 0) return;
+    const { markChanged } = await import('./sleeping-files.js');
+    sleptOn.forEach(markChanged);
   };
 
   const adoptAll = async (
@@ -169,7 +178,8 @@ function fcntlDriver(given: DriverSettings): Driver {
     withoutCollision(requests, () => {
       const kept = new KeptDescriptors(descriptors);
       // The guest whose locks these are runs already: QEMU's own bytes are its.
-      const [first, ...others] = tryAll(requests, { qemu: 'off', unlock: true, kept });
+      const options = { qemu: settings.qemuLock, unlock: true, kept, guestRuns: true };
+      const [first, ...others] = tryAll(requests, options);
       return first === undefined
         ? []
         : [{ ...first, descriptors: [...first.descriptors, ...kept.left] }, ...others];
@@ -199,17 +209,21 @@ function fcntlDriver(given: DriverSettings): Driver {
 
   return {
     async acquire(owner, requests, options) {
-      return grantOf(await takeAll(owner, requests, options));
+      return grantOf(owner, await takeAll(owner, requests, options));
     },
     async adopt(owner, requests, descriptors) {
       const taken = await adoptAll(requests, descriptors);
       if (descriptors.length === 0) await leaveAll(taken, owner);
-      return grantOf(taken);
+      await wake(taken);
+      return grantOf(owner, taken);
     },
     async release(grant) {
-      const taken = grants.get(grant);
+      const { taken = [] } = grants.get(grant) ?? {};
       grants.delete(grant);
-      await giveBackAll(taken ?? []);
+      const asleep = sleeping.get(grant);
+      sleeping.delete(grant);
+      await giveBackAll(taken);
+      if (asleep !== undefined) (await import('./sleeping-files.js')).forgetSleeping(asleep.requests);
     },
     async holders(resource) {
       const request = { resource, mode: 'exclusive' } as const;
@@ -221,17 +235,35 @@ function fcntlDriver(given: DriverSettings): Driver {
       return [...recorded, ...holders.filter(({ mode }) => recorded.every((one) => one.mode !== mode))];
     },
     async extend(grant, owner, requests, options) {
-      const before = takenBy(grant);
+      const { taken } = heldBy(grant);
       const added = await takeAll(owner, requests, options);
       grants.delete(grant);
-      return grantOf([...before, ...added]);
+      return grantOf(owner, [...taken, ...added]);
     },
     async shrink(grant, identities) {
-      const before = takenBy(grant);
-      const goes = (taken: TakenRequest): boolean => identities.includes(taken.request.resource.identity);
+      const { owner, taken } = heldBy(grant);
+      const goes = (one: TakenRequest): boolean => identities.includes(one.request.resource.identity);
       grants.delete(grant);
-      await giveBackAll(before.filter(goes));
-      return grantOf(before.filter((taken) => !goes(taken)));
+      await giveBackAll(taken.filter(goes));
+      return grantOf(
+        owner,
+        taken.filter((one) => !goes(one)),
+      );
+    },
+    async suspend(grant) {
+      const { owner, taken } = heldBy(grant);
+      const { fallAsleep } = await import('./sleeping-files.js');
+      const requests = await fallAsleep(taken, owner);
+      grants.delete(grant);
+      sleeping.set(grant, { owner, requests });
+      // Whoever inherited a descriptor is paused: only unlocking gives it back. The files stay, to be found again.
+      giveBack(taken.map((one) => ({ ...one, unlock: true, temporary: [] })));
+    },
+    async resume(grant, { signal, unlockOnRelease = false }) {
+      const asleep = sleeping.get(grant);
+      if (asleep === undefined) throw new HoldfastError('ENDED', 'this grant is not suspended');
+      const { owner, requests } = asleep;
+      ...
     },
     async probe(requests) {
       const results: ProbeResult[] = [];

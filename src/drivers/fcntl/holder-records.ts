@@ -3,7 +3,13 @@
  * else is in the way. Only files that hosts share have any; loaded when the first of them is met.
  */
 import type { Holder, LockRequest, Owner, Resource } from '../../vocabulary.js';
-import { leaveRecord, readLivingRecords, removeDeadRecords, removeIfDead } from './left-records.js';
+import {
+  leaveRecord,
+  readLivingRecords,
+  removeDeadRecords,
+  removeIfDead,
+  removeRecordsOf,
+} from './left-records.js';
 import { inspect } from './lock-holders.js';
 import { isShared, type LockTarget } from './lock-targets.js';
 import { recordedHolder } from './recorded-holder.js';
@@ -38,6 +44,11 @@ export async function takeBackRecords(records: readonly LeftRecord[]): Promise<v
       await new Promise((resolve) => setTimeout(resolve, takeBackPauseMs));
     }
   }
+}
+
+/** Removes what an owner left on files that he has locked still. */
+export function removeOwn({ shared }: TakenRequest, owner: Owner): void {
+  for (const { target } of shared) inspect(target, (fd) => removeRecordsOf(fd, owner));
 }
 
 /** Removes what dead holders left on the files of a resource. */

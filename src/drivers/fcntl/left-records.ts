@@ -74,6 +74,16 @@ export function removeDeadRecords(fd: number): void {
   });
 }
 
+/** Removes what one owner left, though his locks are there still. */
+export function removeRecordsOf(fd: number, { uuid, pid, startTime }: Owner): void {
+  courteously(() => {
+    for (const record of readLivingRecords(fd)) {
+      const isHis = record.uuid === uuid && record.pid === pid && record.startTime === startTime;
+      if (isHis) removeAttribute(fd, record.attribute);
+    }
+  });
+}
+
 /** Removes one record if its holder is gone; false: somebody has its locks still. */
 export function removeIfDead(fd: number, name: string): boolean {
   const dead = courteously(() => {

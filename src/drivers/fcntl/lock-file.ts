@@ -6,6 +6,7 @@
  * path leads elsewhere, and starts again (as virtlockd does).
  */
 import { closeSync, constants, fstatSync, lstatSync, openSync, unlinkSync } from 'node:fs';
+import { constants as system } from 'node:os';
 import { HoldfastError } from '../../errors.js';
 import { tryLock } from '../../system/ofd-lock.js';
 import type { Mode } from '../../vocabulary.js';
@@ -62,8 +63,9 @@ export function openedLeadsTo(path: string, fd: number): boolean {
   try {
     again = openSync(path, O_RDWR | O_NOFOLLOW | O_NONBLOCK);
   } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    if (code === 'ENOENT' || code === 'ESTALE') return false;
+    const { errno = 0 } = error as NodeJS.ErrnoException;
+    // By number: Node has no name for a stale handle.
+    if (-errno === system.errno.ENOENT || -errno === system.errno.ESTALE) return false;
     throw error;
   }
   try {

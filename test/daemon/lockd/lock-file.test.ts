@@ -29,27 +29,30 @@ describe('a lockspace on GlusterFS', { skip: lacks('root', 'unshare', 'glusterfs
   });
   after(() => gluster?.stop());
 
-  test('a file that another host removes between open and lock is seen to be removed', async () => {
-    // A program in there leads to its mounts.
-    const inside = gluster.start('sleep', ['1000']);
-    await until(() => firstChild(inside.pid) > 0, 'a program beside GlusterFS');
-    const [one = '', two = ''] = gluster.mounts.map((mount) =>
-      join(`/proc/${firstChild(inside.pid)}/root`, mount, 'file'),
-    );
-    writeFileSync(one, '', { mode: 0o600 });
-    const theirs = openSync(one, 'r+');
-    assert.equal(tryLock(theirs, 'write', 0), true);
-    const ours = openSync(two, 'r+');
-    assert.equal(tryLock(ours, 'write', 0), false);
-    assert.equal(isStillAt(ours, two), true);
-    assert.equal(openedLeadsTo(two, ours), true);
-    unlinkSync(one);
-    unlockAll(theirs);
-    // Nothing else tells: the lock is granted on a file that nobody will ever look at.
-    assert.equal(tryLock(ours, 'write', 0), true);
-    assert.equal(isStillAt(ours, two), false);
-    // What the fcntl driver asks, of the same moment.
-    assert.equal(openedLeadsTo(two, ours), false);
-    for (const fd of [theirs, ours]) closeSync(fd);
-  });
+  // What the daemon asks, and what the fcntl driver asks.
+  for (const [who, isStillThere] of [
+    ['daemon', isStillAt],
+    ['fcntl', (fd: number, path: string): boolean => openedLeadsTo(path, fd)],
+  ] as const) {
+    test(`a file that another host removes between open and lock is seen to be removed: ${who}`, async () => {
+      // A program in there leads to its mounts.
+      const inside = gluster.start('sleep', ['1000']);
+      await until(() => firstChild(inside.pid) > 0, 'a program beside GlusterFS');
+      const [one = '', two = ''] = gluster.mounts.map((mount) =>
+        join(`/proc/${firstChild(inside.pid)}/root`, mount, `file-${who}`),
+      );
+      writeFileSync(one, '', { mode: 0o600 });
+      const theirs = openSync(one, 'r+');
+      assert.equal(tryLock(theirs, 'write', 0), true);
+      const ours = openSync(two, 'r+');
+      assert.equal(tryLock(ours, 'write', 0), false);
+      assert.equal(isStillThere(ours, two), true);
+      unlinkSync(one);
+      unlockAll(theirs);
+      // Nothing else tells: the lock is granted on a file that nobody will ever look at.
+      assert.equal(tryLock(ours, 'write', 0), true);
+      assert.equal(isStillThere(ours, two), false);
+      for (const fd of [theirs, ours]) closeSync(fd);
+    });
+  }
 });
