@@ -1,6 +1,8 @@
-/** The reporter of `npm test`: one line a test, failures in full, skips with their reasons, and a closing line. */
-import { relative } from 'node:path';
+/** The reporter of `npm test`: one line a test, failures in full, skips with their reasons, the slowest files, and a closing line. */
+import { relative, resolve } from 'node:path';
 import { inspect } from 'node:util';
+
+const slowestFiles = 10;
 
 const marks = { pass: 'ok  ', fail: 'FAIL', skip: 'skip' };
 
@@ -26,12 +28,17 @@ export default async function* report(source) {
   const counts = { pass: 0, fail: 0, skip: 0 };
   const skips = [];
   const failures = [];
+  const files = [];
   let file;
   for await (const event of source) {
     const { data } = event;
     if (event.type === 'test:stderr' || event.type === 'test:stdout') {
       yield indented(data.message, '    | ');
       continue;
+    }
+    // The end of a file: it has its own name, and its time has what is before and after the tests.
+    if (event.type === 'test:complete' && data.nesting === 0 && resolve(data.name) === data.file) {
+      files.push({ name: relative(process.cwd(), data.file), ms: data.details.duration_ms });
     }
     if (event.type !== 'test:pass' && event.type !== 'test:fail') continue;
     const place = data.file === undefined ? '' : relative(process.cwd(), data.file);
@@ -59,6 +66,10 @@ export default async function* report(source) {
   }
   if (skips.length > 0) yield `\nSkipped:\n${skips.join('')}`;
   if (failures.length > 0) yield `\nFailed:\n${failures.join('\n')}`;
+  if (files.length > 1) {
+    const slowest = files.toSorted((one, other) => other.ms - one.ms).slice(0, slowestFiles);
+    yield `\nSlowest files:\n${slowest.map(({ name, ms }) => `  ${(ms / 1000).toFixed(1)} s ${name}\n`).join('')}`;
+  }
   if (counts.pass + counts.fail + counts.skip === 0) {
     process.exitCode = 1;
     yield '\nno test was run\n';

@@ -11,9 +11,15 @@ const reporter = fileURLToPath(new URL('../../scripts/test-report.mjs', import.m
 const needs = new URL('../needs.ts', import.meta.url).href;
 const folder = privateFolder();
 
-function report(code: string, env: NodeJS.ProcessEnv = {}): { status: number | null; lines: string[] } {
-  const file = join(folder, 'some.test.mts');
-  writeFileSync(file, code);
+function report(
+  codes: string | readonly string[],
+  env: NodeJS.ProcessEnv = {},
+): { status: number | null; lines: string[] } {
+  const files = [codes].flat().map((code, index) => {
+    const file = join(folder, `some-${index}.test.mts`);
+    writeFileSync(file, code);
+    return file;
+  });
   // A test runner inside a test runner has to be told that it is not a child of it.
   const { NODE_TEST_CONTEXT: _, ...own } = process.env;
   const args = [
@@ -22,7 +28,7 @@ function report(code: string, env: NodeJS.ProcessEnv = {}): { status: number | n
     '--test',
     `--test-reporter=${reporter}`,
     '--test-reporter-destination=stdout',
-    file,
+    ...files,
   ];
   const { status, stdout } = spawnSync(process.execPath, args, { encoding: 'utf8', env: { ...own, ...env } });
   return { status, lines: stdout.trimEnd().split('\n') };
@@ -52,6 +58,16 @@ test('all is well, and a file that breaks is not', () => {
   const broken = report(`throw new Error('at the top');`);
   assert.notEqual(broken.status, 0);
   assert.match(broken.lines.at(-1) ?? '', /^0 passed, 1 failed/);
+});
+
+test('of several files the ten that took the longest are named', () => {
+  const quick = `import { test } from 'node:test'; test('good', () => {});`;
+  const slow = `import { before, test } from 'node:test';
+    before(() => new Promise((resolve) => setTimeout(resolve, 3_000))); test('good', () => {});`;
+  const { lines } = report([...Array<string>(11).fill(quick), slow]);
+  const start = lines.indexOf('Slowest files:');
+  assert.match(lines[start + 1] ?? '', /^ {2}\d+\.\d s .*some-11\.test\.mts$/);
+  assert.deepEqual(lines.slice(start + 11), ['', '12 passed, 0 failed, 0 skipped']);
 });
 
 test('what is missing is skipped with its reason, and fails with HOLDFAST_NO_SKIP=1', () => {
