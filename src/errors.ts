@@ -82,6 +82,42 @@ export const errorCodes: Readonly<Record<ErrorCode, CodeEntry>> = {
     meaning: 'libvirt could not be asked.',
     remedy: 'Install libvirt-clients and see that libvirtd runs, or give the XML with --xml.',
   },
+  CLUSTER_UNREACHABLE: {
+    exit: 69,
+    meaning: 'No server of the lock cluster could be reached.',
+    remedy: 'Check the endpoints, the network and whether etcd runs; nothing was locked.',
+  },
+  CLUSTER_NO_QUORUM: {
+    exit: 69,
+    meaning: 'The lock cluster is reached, but decides nothing: it has no majority, or no leader.',
+    remedy: 'See `etcdctl endpoint status --cluster`, and start the servers that are missing.',
+  },
+  CLUSTER_NO_SPACE: {
+    exit: 69,
+    meaning: 'The lock cluster writes nothing any more: its database or its disk is full.',
+    remedy: 'Compact and defragment etcd, then `etcdctl alarm disarm`.',
+  },
+  CLUSTER_AUTH: {
+    exit: 77,
+    meaning: 'The lock cluster does not know the user, or allows it too little.',
+    remedy: 'Check the user, its password or certificate, and that its role may read and write the prefix.',
+  },
+  CLUSTER_TLS: {
+    exit: 69,
+    meaning: 'No encrypted connection to the lock cluster could be made.',
+    remedy:
+      'Check the certificate authority, the certificate and the key, and that the endpoints begin with https.',
+  },
+  CLUSTER_LIMIT: {
+    exit: 69,
+    meaning: 'It is more than the lock cluster takes in one transaction.',
+    remedy: 'Lock fewer disks, or raise the limit in etcd and in the settings (docs/drivers.md).',
+  },
+  CLUSTER_COMPACTED: {
+    exit: 69,
+    meaning: 'The lock cluster has forgotten what had to be known of the past.',
+    remedy: 'Let etcd keep its history for longer (--auto-compaction-retention).',
+  },
   CANNOT_LOCK: {
     exit: 69,
     meaning: 'No driver in use can lock this.',
@@ -179,7 +215,14 @@ export interface ErrorDetails {
 }
 
 const brand = Symbol.for('holdfast.error');
-const retryableCodes: readonly ErrorCode[] = ['IN_USE', 'MOVED', 'TIMEOUT', 'ABORTED'];
+const retryableCodes: readonly ErrorCode[] = [
+  'IN_USE',
+  'MOVED',
+  'TIMEOUT',
+  'ABORTED',
+  'CLUSTER_UNREACHABLE',
+  'CLUSTER_NO_QUORUM',
+];
 
 /**
  * What every function of Holdfast throws.

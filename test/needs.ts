@@ -28,7 +28,9 @@ export type Part =
   | 'script'
   | 'setpriv'
   | 'systemd'
-  | 'mandoc';
+  | 'mandoc'
+  | 'etcd'
+  | 'openssl';
 
 function programMissing(program: string, debianPackage: string): string | undefined {
   const folders = [...(process.env['PATH'] ?? '').split(delimiter), '/usr/sbin', '/sbin'];
@@ -83,6 +85,8 @@ const checks: Record<Part, () => string | undefined> = {
   setpriv: () => programMissing('setpriv', 'util-linux'),
   systemd: () => programMissing('systemd-analyze', 'systemd'),
   mandoc: () => programMissing('mandoc', 'mandoc'),
+  etcd: () => programMissing('etcd', 'etcd-server'),
+  openssl: () => programMissing('openssl', 'openssl'),
 };
 
 /** The reason to skip, as the `skip` option of a test takes it: `test(name, { skip: lacks('qemu') }, ...)`. */
