@@ -128,7 +128,7 @@ function failed(error: unknown): number {
     return data.exitCode;
   }
   const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
-  writeSync(stderr, known ? `holdfastd: ${error.message}\n  ${error.remedy}\n` : `holdfastd: ${text}\n`);
+  writeSync(stderr, known ? `holdfastd: ${error.message}\n  try       ${error.remedy}\n` : `holdfastd: ${text}\n`);
   return known ? error.exitCode : bug;
 }
 

@@ -160,7 +160,7 @@ function served(path: string, pid: number | undefined): HoldfastError {
     resource: path,
     remedy:
       program === 'virtlockd' || program === 'systemd'
-        ? 'systemctl disable --now virtlockd.socket virtlockd.service'
+        ? 'Pause the guests of libvirt first: virtlockd ends those that it has locks for when it stops. Then: systemctl disable --now virtlockd.service virtlockd.socket virtlockd-admin.socket'
         : 'Stop it, or put a new one in its place: holdfastd --take-over',
   });
 }
