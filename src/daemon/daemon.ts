@@ -94,7 +94,10 @@ function logStart(
   log.info({ adopted, takenAgain, socket: lockdSocket, restarts }, 'serving libvirt');
   for (const record of lost) log.error({ record }, 'somebody else has what was held before');
   for (const record of notUnderstood)
-    log.error({ record }, 'written by another build: it stays locked until one that can read it gives it back');
+    log.error(
+      { record },
+      'written by another build: it stays locked until one that can read it gives it back',
+    );
 }
 
 type Level = 'debug' | 'info' | 'warn' | 'error';

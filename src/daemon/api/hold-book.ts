@@ -194,13 +194,13 @@ export class HoldBook {
   async handOver(id: string, process: OwnerProcess, witness: string | undefined): Promise<BookedHold> {
     const booked = this.#booked(id);
     if (witness !== undefined) requireWitness(witness);
-    const before = booked.hold.owner.pid;
+    const before = booked.hold.owner;
     this.#watch(process);
     await booked.hold.passTo(process).catch((error: unknown) => {
-      this.#owners.noLongerNeeds(process.pid);
+      this.#owners.noLongerNeeds(process.pid, process.startTime);
       throw error;
     });
-    if (!booked.ownerEnded) this.#owners.noLongerNeeds(before);
+    if (!booked.ownerEnded) this.#owners.noLongerNeeds(before.pid, before.startTime);
     booked.ownerEnded = false;
     booked.witness = witness;
     return this.#changed(booked, 'handed-over');
@@ -265,7 +265,7 @@ export class HoldBook {
   async #end(booked: Booked, reason: string): Promise<void> {
     const { hold, witness } = booked;
     if (!this.#holds.delete(hold.id)) return;
-    if (!booked.ownerEnded) this.#owners.noLongerNeeds(hold.owner.pid);
+    if (!booked.ownerEnded) this.#owners.noLongerNeeds(hold.owner.pid, hold.owner.startTime);
     this.#kept.drop(hold.id);
     try {
       await hold.release();

@@ -76,6 +76,11 @@ export function cannotOpen(path: string, create: boolean, errno: number): RpcErr
   return answer('system', 'lockspace', `Unable to ${what} resource ${path}: ${errorText(errno)}`, errno);
 }
 
+/** Descriptors or memory are used up. */
+export function cannotWatch(pid: number, errno: number): RpcError {
+  return answer('system', 'lockspace', `the process ${pid} cannot be watched: ${errorText(errno)}`, errno);
+}
+
 /** `by`: who has it, in words, if that is known. */
 export function isLocked(name: string, by: string | undefined): RpcError {
   const who = by === undefined ? '' : ` by ${by}`;

@@ -220,7 +220,7 @@ export class LockdServer {
     }
     const { owner, peer } = connection;
     if (owner !== undefined && peer.pid === owner.pid && holdsAny(owner.pid)) {
-      owners.end(owner.pid, monotonicMs());
+      owners.end(owner.pid, owner.startTime, monotonicMs());
     }
     procedures.callerGone(connection);
   }

@@ -8,7 +8,7 @@ import { monotonicMs } from '../../system/clock.js';
 import { Epoll, readable } from '../../system/epoll.js';
 import { calm } from '../../system/event-fd.js';
 import { openFilesHard, setOpenFilesSoft } from '../../system/limits.js';
-import { processStartTime } from '../../system/process.js';
+import { knownStartTime } from '../../system/pidfd.js';
 import { Channel } from '../keeper/channel.js';
 import { AttentiveWait } from './attentive-wait.js';
 import { counters } from './counters.js';
@@ -91,7 +91,7 @@ function serve(port: MessagePort, data: LockdWorkerData): void {
   const takenUp = held.takeUp(
     channel.takeKept(),
     readJournal(data.journalPath),
-    ({ pid, startTime }) => processStartTime(pid) === startTime,
+    ({ pid, startTime }) => knownStartTime(pid) === startTime,
   );
   // The keeper says nothing more: what can be read is its end.
   epoll.add(channelFd, readable);

@@ -6,8 +6,7 @@
  */
 import { closeSync } from 'node:fs';
 import { readable, type Epoll } from '../../system/epoll.js';
-import { openProcess, signalDescriptor } from '../../system/pidfd.js';
-import { processStartTime } from '../../system/process.js';
+import { hasEnded, knownStartTime, openProcess, signalDescriptor } from '../../system/pidfd.js';
 
 interface WatchedProcess {
   readonly pid: number;
@@ -39,14 +38,17 @@ export class OwnerWatch {
     this.#epoll = epoll;
   }
 
-  /** Watches the process that has this pid now; gives its start time. Undefined: there is none. */
+  /**
+   * Watches the process that has this pid now; gives its start time. Undefined: there is none. Throws where no descriptor
+   * is left (`EMFILE`).
+   */
   need(pid: number): number | undefined {
     const known = this.#byPid.get(pid);
     if (known !== undefined) {
       this.#use(known);
       return known.startTime;
     }
-    const startTime = processStartTime(pid);
+    const startTime = knownStartTime(pid);
     return startTime !== undefined && this.needExactly(pid, startTime) ? startTime : undefined;
   }
 
@@ -67,9 +69,10 @@ export class OwnerWatch {
     return true;
   }
 
-  noLongerNeeds(pid: number): void {
+  /** Another process that has the pid by now is needed by others. */
+  noLongerNeeds(pid: number, startTime: number): void {
     const watched = this.#byPid.get(pid);
-    if (watched === undefined || --watched.needed > 0) return;
+    if (watched?.startTime !== startTime || --watched.needed > 0) return;
     this.#idle.add(watched);
     if (this.#idle.size <= idleMax) return;
     for (const oldest of this.#idle) {
@@ -84,10 +87,14 @@ export class OwnerWatch {
     return this.#byPid.get(pid)?.startTime === startTime;
   }
 
-  /** The process that has ended, if `fd` is one of these descriptors. It is forgotten. */
+  /**
+   * The process that has ended, if `fd` is one of these descriptors. It is forgotten. An event may be about a descriptor
+   * that was closed in the same turn, and whose number is another process's by now: so the descriptor is asked.
+   */
   ended(fd: number): { readonly pid: number; readonly startTime: number } | undefined {
     const watched = this.#byFd.get(fd);
-    if (watched !== undefined) this.#forget(watched);
+    if (watched === undefined || !hasEnded(fd)) return undefined;
+    this.#forget(watched);
     return watched;
   }
 
@@ -96,9 +103,9 @@ export class OwnerWatch {
   }
 
   /** Ends a process that gave up its connection and still runs: not at once, because it may just be ending by itself. */
-  end(pid: number, nowMs: number): void {
+  end(pid: number, startTime: number, nowMs: number): void {
     const watched = this.#byPid.get(pid);
-    if (watched === undefined || watched.ending !== undefined) return;
+    if (watched?.startTime !== startTime || watched.ending !== undefined) return;
     watched.ending = { attempts: 0, nextMs: nowMs + attemptPauseMs };
     this.#ending.add(watched);
   }

@@ -107,7 +107,7 @@ export class Procedures {
 
   /** The connection is closed. */
   callerGone({ owner }: Caller): void {
-    if (owner !== undefined) this.#options.owners.noLongerNeeds(owner.pid);
+    if (owner !== undefined) this.#options.owners.noLongerNeeds(owner.pid, owner.startTime);
   }
 
   #register(caller: Caller, { owner: { uuid, name, id, pid } }: CallOf<'register'>): Outcome {
@@ -115,7 +115,13 @@ export class Procedures {
     if (name.length > guestNameLengthMax)
       return { error: answers.refused('a name of more than 4096 characters') };
     // Nobody would ever know that such an owner has ended.
-    const startTime = pid === 0 ? undefined : this.#options.owners.need(pid);
+    if (pid === 0) return { error: noProcess(pid) };
+    let startTime: number | undefined;
+    try {
+      startTime = this.#options.owners.need(pid);
+    } catch (error) {
+      return { error: answers.cannotWatch(pid, Math.abs((error as NodeJS.ErrnoException).errno ?? 0)) };
+    }
     if (startTime === undefined) return { error: noProcess(pid) };
     this.callerGone(caller);
     caller.owner = { uuid: uuid.toString('hex'), name, id, pid, startTime };
@@ -200,9 +206,9 @@ export class Procedures {
     return this.#released(owner, lock);
   }
 
-  #released({ name: guest, pid }: LockdOwner, { lockspace, name }: Lock): Outcome {
+  #released({ name: guest, pid, startTime }: LockdOwner, { lockspace, name }: Lock): Outcome {
     const { owners, reports } = this.#options;
-    owners.noLongerNeeds(pid);
+    owners.noLongerNeeds(pid, startTime);
     reports.often('released', () => ({ lockspace, name, guest, pid }));
     return done;
   }

@@ -272,6 +272,8 @@ describe('the server of the lock protocol', { skip: lacks('root') }, () => {
   test('without descriptors nobody is accepted for a while, and the processor is not burnt', () =>
     withServer(limited(300), async (server) => {
       const client = await connect(server.socket);
+      const unregistered = await LockClient.connect(server.socket);
+      const guest = spawn('sleep', ['1000']);
       const disks = Array.from({ length: 300 }, newDisk);
       let count = 0;
       for (const disk of disks) {
@@ -283,6 +285,9 @@ describe('the server of the lock protocol', { skip: lacks('root') }, () => {
         count++;
       }
       assert.ok(count > 200 && count < 270, `${count}`);
+      const owner = { uuid, name: 'web2', id: 2, pid: guest.pid ?? 0 };
+      const register = (): Promise<string> => ask(unregistered, { call: 'register', owner, flags: 0 });
+      assert.match(await register(), /^38 .*cannot be watched: Too many open files$/);
       const waiting = await LockClient.connect(server.socket);
       await server.said('event');
       const ticks = (): number => {
@@ -294,6 +299,9 @@ describe('the server of the lock protocol', { skip: lacks('root') }, () => {
       assert.ok(ticks() - before_ < 30, 'of 100 ticks a second');
       for (const disk of disks.slice(0, 5)) assert.equal(await release(client, disk), 'ok');
       assert.equal(await ask(waiting, { call: 'createLockspace', path: folder }), 'ok');
+      assert.equal(await register(), 'ok');
+      guest.kill('SIGKILL');
+      unregistered.close();
       waiting.close();
       client.close();
       for (const disk of disks.slice(5, count)) assert.equal(lockOn(disk), 'write');
