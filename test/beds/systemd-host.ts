@@ -136,6 +136,11 @@ export class SystemdHost {
       copyFileSync(join(packagedUnits, 'system', name), join(folder, name));
   }
 
+  /** A unit of the administrator's own. */
+  addUnit(name: string, text: string): void {
+    writeFileSync(join(this.#own, 'etc/systemd/system', name), text);
+  }
+
   /** Adds to a unit what an administrator would by `systemctl edit`. */
   configure(unit: string, text: string): void {
     const folder = join(this.#own, 'etc/systemd/system', `${unit}.d`);

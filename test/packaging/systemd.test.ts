@@ -8,6 +8,7 @@ import { lockOn } from '../beds/observed-lock.js';
 import { domainXml, qcow2Disk } from '../beds/qemu.js';
 import { SystemdHost } from '../beds/systemd-host.js';
 import { until } from '../beds/until.js';
+import { watchLock } from '../beds/watched-lock.js';
 import { lacks } from '../needs.js';
 
 let host: SystemdHost;
@@ -58,25 +59,6 @@ function untilAnotherDaemon([, daemon = '']: readonly string[]): Promise<void> {
   }, `another daemon than ${daemon}`);
 }
 
-/** Looks all the time whether the disk is locked, until it is told to stop; gives how often it was not. */
-function watchLock(): { stop(): Promise<number> } {
-  let running = true;
-  let free = 0;
-  const over = (async () => {
-    while (running) {
-      if (lockOn(disk) === 'none') free++;
-      await new Promise((resolve) => setTimeout(resolve, 1));
-    }
-  })();
-  return {
-    async stop() {
-      running = false;
-      await over;
-      return free;
-    },
-  };
-}
-
 test('libvirtd, which requires virtlockd.socket, starts and locks through holdfastd', { skip }, async () => {
   await virsh('start', 'web1');
   assert.equal(lockOn(disk), 'write');
@@ -96,7 +78,7 @@ test('who starts virtlockd out of habit does not end holdfastd', { skip }, async
 
 test('a reload replaces the daemon, and the lock is held all the time', { skip }, async () => {
   const first = await processes();
-  const watched = watchLock();
+  const watched = watchLock(disk);
   await host.run('systemctl', 'reload', 'holdfastd.service');
   await untilAnotherDaemon(first);
   assert.equal(await watched.stop(), 0);
@@ -106,7 +88,7 @@ test('a reload replaces the daemon, and the lock is held all the time', { skip }
 
 test('a daemon that is killed is started again, and the lock is held all the time', { skip }, async () => {
   const first = await processes();
-  const watched = watchLock();
+  const watched = watchLock(disk);
   await host.run('kill', '-KILL', first[1] ?? '');
   await untilAnotherDaemon(first);
   assert.equal(await watched.stop(), 0);
