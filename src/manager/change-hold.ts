@@ -1,4 +1,5 @@
 /** Gives back a part of a hold, or all of it for a while. */
+import type { AcquireOptions } from '../driver/contract.js';
 import { HoldfastError } from '../errors.js';
 import type { HeldGrant } from './driver-chain.js';
 
@@ -46,8 +47,12 @@ export async function shrinkGrants(
   return { held: kept, ...(failure === undefined ? {} : { failure }) };
 }
 
-/** Gives the locks back for as long as the guest is paused. Throws `UNSUPPORTED` before anything is given back. */
-export async function suspendGrants(held: readonly HeldGrant[]): Promise<void> {
+/**
+ * Gives the locks back for as long as the guest is paused, all or none of them. Throws `UNSUPPORTED` where a driver cannot,
+ * and `LOST` if what was given back until then is somebody else's already.
+ * @param options with which it was all acquired
+ */
+export async function suspendGrants(held: readonly HeldGrant[], options: AcquireOptions): Promise<void> {
   for (const { about, driver } of held) {
     if (driver.suspend === undefined || driver.resume === undefined) {
       throw new HoldfastError('UNSUPPORTED', `driver ${about.name} cannot suspend a hold`, {
@@ -55,10 +60,31 @@ export async function suspendGrants(held: readonly HeldGrant[]): Promise<void> {
       });
     }
   }
-  for (const { driver, grant } of held.toReversed()) await driver.suspend?.(grant);
+  const given: HeldGrant[] = [];
+  try {
+    for (const part of held.toReversed()) {
+      await part.driver.suspend?.(part.grant);
+      given.unshift(part);
+    }
+  } catch (error) {
+    await resumeGrants(given, options);
+    throw error;
+  }
 }
 
-/** Takes them again. Throws `LOST` if somebody else had one of them meanwhile. */
-export async function resumeGrants(held: readonly HeldGrant[], signal: AbortSignal): Promise<void> {
-  for (const part of held) part.grant = (await part.driver.resume?.(part.grant, { signal })) ?? part.grant;
+/**
+ * Takes them again: all or none. Throws `LOST` if somebody else had one of them meanwhile, and `IN_USE` where somebody
+ * has one now.
+ */
+export async function resumeGrants(held: readonly HeldGrant[], options: AcquireOptions): Promise<void> {
+  const taken: HeldGrant[] = [];
+  try {
+    for (const part of held) {
+      part.grant = (await part.driver.resume?.(part.grant, options)) ?? part.grant;
+      taken.unshift(part);
+    }
+  } catch (error) {
+    for (const { driver, grant } of taken) await driver.suspend?.(grant);
+    throw error;
+  }
 }

@@ -62,8 +62,18 @@ export function holdKeeper(
         return { contents: shrunk, failure: failure ?? error };
       }
     },
-    suspend: async ({ held }) => (await import('./change-hold.js')).suspendGrants(held),
-    resume: async ({ held }, signal) => (await import('./change-hold.js')).resumeGrants(held, signal),
+    suspend: async (contents) => {
+      const { suspendGrants } = await import('./change-hold.js');
+      const { signal } = new AbortController();
+      await suspendGrants(contents.held, { signal, unlockOnRelease });
+      // What is locked by somebody else by now is not to be called this one's.
+      rewriteRecord(record, { ...recordOf(contents, command), requests: [] });
+    },
+    resume: async (contents, signal) => {
+      const { resumeGrants } = await import('./change-hold.js');
+      await resumeGrants(contents.held, { signal, unlockOnRelease });
+      rewritten(contents);
+    },
     end: async (contents, how, shared) => {
       office.forget(contents.id);
       try {

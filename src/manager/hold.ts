@@ -192,7 +192,10 @@ export class Hold {
     });
   }
 
-  /** The guest is paused: gives the locks back until `resume`. Throws `UNSUPPORTED` if a driver cannot do that. */
+  /**
+   * The guest is paused: gives the locks back until `resume`, also those that commands have inherited, and from then on
+   * they are this process's alone. Throws `UNSUPPORTED` if a driver cannot do that.
+   */
   suspend(): Promise<void> {
     return this.#change('suspend', async () => {
       await this.#keeper.suspend(this.#contents);
@@ -200,13 +203,18 @@ export class Hold {
     });
   }
 
-  /** Takes them again. Throws `LOST` if somebody else had one of them meanwhile. */
+  /**
+   * Takes them again, all or none. Throws `LOST` if somebody else had, or changed, one of them meanwhile, and `IN_USE`
+   * while somebody has one; then it stays suspended.
+   */
   resume(signal: AbortSignal = new AbortController().signal): Promise<void> {
     return this.#change(
       'resume',
       async () => {
         await this.#keeper.resume(this.#contents, signal);
         if (this.#state === 'suspended') this.#state = 'held';
+        // What the commands that run have inherited is locked no longer.
+        this.#extensions++;
         this.#watchLosses();
       },
       'suspended',

@@ -156,7 +156,7 @@ test('a hold is suspended and resumed where its driver can', async () => {
   await assert.rejects(hold.resume(), { code: 'ENDED' });
 
   await using unable = openManager({ configuration });
-  const locked = await unable.lock({ disks: [path] });
+  const locked = await unable.lock({ disks: [`${path}:shared`] });
   await assert.rejects(locked.suspend(), { code: 'UNSUPPORTED' });
   assert.equal(locked.state, 'held');
 });

@@ -141,10 +141,50 @@ describe('a hold of a running command', () => {
     assert.equal((await bed.ask('attach', 'web1', '--disk', join(folder, 'missing'))).status, 66);
   });
 
-  test('stays as it is where its driver cannot pause', async () => {
-    const refused = await bed.ask('suspend', 'web1');
+  test('is suspended and resumed, unless somebody changed what it has', async () => {
+    const path = disk();
+    const paused = await bed.hold('paused', path);
+    assertDone(await bed.ask('suspend', 'paused'));
+    assert.equal(lockOn(path), 'none');
+    assert.equal((await bed.ask('who', path)).status, 1, 'nobody has it now');
+    assert.match((await bed.ask('list')).stdout, /^paused .*\(suspended\)/m);
+    const backup = await bed.ask(
+      'run',
+      '-q',
+      '--driver',
+      'fcntl',
+      '--disk',
+      `${path}:read`,
+      '--',
+      'cat',
+      path,
+    );
+    assert.equal(backup.status, 0, backup.stderr);
+    assertDone(await bed.ask('resume', 'paused'));
+    assert.equal(lockOn(path), 'write');
+    assertDone(await bed.ask('suspend', 'paused'));
+    const other = await bed.hold('other', path, 'fcntl');
+    const inUse = await bed.ask('resume', 'paused');
+    assert.equal(inUse.status, 75, inUse.stderr);
+    await end(other);
+    await untilFree(path);
+    const lost = await bed.ask('resume', 'paused');
+    assert.equal(lost.status, 74, lost.stderr);
+    assert.match(lost.stderr, /was changed or locked by somebody else while it was suspended/);
+    assert.match((await bed.ask('list')).stdout, /^paused .*\(LOST\)/m);
+    assertDone(await bed.ask('release', 'paused'));
+    await end(paused);
+  });
+
+  test('stays as it is where nothing could tell who had it', async () => {
+    const path = disk();
+    const sharing = await bed.hold('sharing', `${path}:shared`);
+    const refused = await bed.ask('suspend', 'sharing');
     assert.equal(refused.status, 69);
-    assert.match(refused.stderr, /driver fcntl cannot suspend a hold/);
+    assert.match(refused.stderr, /cannot be suspended: others may write it meanwhile/);
+    assert.match(refused.stderr, /try +Leave it held/);
+    assert.equal(lockOn(path), 'read');
+    await end(sharing);
   });
 
   test('is listed once, with what is locked', async () => {

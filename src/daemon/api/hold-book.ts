@@ -187,7 +187,15 @@ export class HoldBook {
 
   async resume(id: string, signal: AbortSignal): Promise<BookedHold> {
     const booked = this.#booked(id);
-    await booked.hold.resume(signal);
+    try {
+      await booked.hold.resume(signal);
+    } catch (error) {
+      if (isHoldfastError(error, 'LOST') && booked.lost === undefined) {
+        booked.lost = causeText(error);
+        this.#events.add('lost', { ...factsOf(booked.hold), reason: booked.lost });
+      }
+      throw error;
+    }
     return this.#changed(booked, 'resumed');
   }
 

@@ -1,7 +1,7 @@
 /** Locks of one mode on one open file: lock first, then test; the caller rolls back by closing. */
 import { testLock, tryLock, type Conflict } from '../../system/ofd-lock.js';
 import type { Mode } from '../../vocabulary.js';
-import { guardByte, modeByte, qemuHolds, qemuRange, qemuTests } from './byte-table.js';
+import { asleepByte, guardByte, modeByte, qemuHolds, qemuRange, qemuTests } from './byte-table.js';
 
 export type QemuLock = 'check' | 'hold' | 'off';
 
@@ -74,6 +74,11 @@ function testQemu(fd: number, mode: Mode): ByteConflict | undefined {
 /** Whether anyone has any of QEMU's locks on an open file. */
 export function qemuHasIt(fd: number): boolean {
   return testLock(fd, 'write', qemuRange.start, qemuRange.length) !== undefined;
+}
+
+/** Whether somebody has given an open file back only for a while, and relies on it being left alone. */
+export function isSleptOn(fd: number): boolean {
+  return testLock(fd, 'write', asleepByte) !== undefined;
 }
 
 /** What would stand in the way of `mode`, taking nothing; works on a descriptor opened only for reading. */

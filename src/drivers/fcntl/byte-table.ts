@@ -19,6 +19,12 @@ export const modeByte: Readonly<Record<Exclude<Mode, 'exclusive'>, number>> = { 
 
 export const guardByte = 0;
 
+/**
+ * Read-locked by whoever has given an image back only for as long as his guest is paused (sleeping-requests.ts): behind
+ * the end of any image, and behind the witnesses of records (left-records.ts).
+ */
+export const asleepByte = 2 ** 52 + 2 ** 49;
+
 interface QemuBytes {
   /** Permissions used: 200+i is tested, 100+i is what holding takes. */
   readonly use: readonly number[];

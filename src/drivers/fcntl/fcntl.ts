@@ -5,6 +5,7 @@
  * locks on byte 0 as virtlockd does (Holdfast, virtlockd, libvirt through it) gets an incompatible mode, on
  * this host and wherever the file system carries locks to other hosts (NFS, GlusterFS, CephFS). QEMU's own
  * locks are respected (`qemu_lock`).
+ * A paused guest can give its locks back: taking them again fails if a file was changed meanwhile.
  * Does not guarantee: anything against programs that ask for no lock; a `read` hold keeps out virtlockd's
  * exclusive holders but not its shared ones; domain uuids, leases without a path, block devices and
  * directories are locked among programs with the same runtime directory (one host, one user or root).
@@ -20,9 +21,9 @@ import {
   type MappedRequest,
   type ProbeResult,
 } from '../../driver/contract.js';
-import { HoldfastError, isHoldfastError } from '../../errors.js';
+import { HoldfastError } from '../../errors.js';
 import { runtimeDirectory } from '../../system/runtime-directory.js';
-import type { Holder, LockRequest, Owner } from '../../vocabulary.js';
+import type { LockRequest, Owner } from '../../vocabulary.js';
 import { readFcntlSettings } from './fcntl-settings.js';
 import { KeptDescriptors } from './kept-descriptors.js';
 import { libvirtDirectories } from '../../system/libvirt-config.js';
@@ -30,9 +31,24 @@ import { leaseFault } from './lease-fault.js';
 import { readLibvirtSettings } from './libvirt-settings.js';
 import { removeLockFileIfFree } from './lock-file.js';
 import { permissionError, probeRequest, resourceHolders } from './lock-holders.js';
-import type { LeftRecord } from './holder-records.js';
-import { isShared, lockTargets, type LockTarget } from './lock-targets.js';
+import { GrantRecords } from './grant-records.js';
+import { lockTargets, type LockTarget } from './lock-targets.js';
+import { isSleptOn } from './byte-locks.js';
+import { opensForWriting } from './open-image.js';
+import type { SleepingRequest } from './sleeping-requests.js';
 import { Collision, giveBack, takeRequest, type TakenRequest, type TakeOptions } from './take-request.js';
+
+/** What a grant stands for. */
+interface Held {
+  readonly owner: Owner;
+  readonly taken: readonly TakenRequest[];
+}
+
+/** What a grant stands for while its guest is paused. */
+interface SleepingHold {
+  readonly owner: Owner;
+  readonly requests: readonly SleepingRequest[];
+}
 
 /** Two that ask at once for modes told apart by bytes 2 to 4 can refuse each other: each tries again, at random. */
 const collisionRetriesMax = 5;
@@ -52,6 +68,7 @@ export default defineDriver(
       'anything against programs that open the disk without asking for a lock',
       'other hosts, unless the file system carries locks between them',
       "that virtlockd's shared writers keep away from a disk held for reading",
+      'that a suspended hold notices who only had a disk, if that was no Holdfast: it notices who changed it',
     ],
     supervise: false,
   },
@@ -64,12 +81,10 @@ function fcntlDriver(given: DriverSettings): Driver {
   const libvirt = (settings.libvirtConfigDirs ?? libvirtDirectories()).map(readLibvirtSettings);
   const grants = new WeakMap<Grant, Held>();
   const sleeping = new WeakMap<Grant, SleepingHold>();
-  const left = new WeakMap<TakenRequest, readonly LeftRecord[]>();
 
   const targetsOf = (request: LockRequest): readonly LockTarget[] => lockTargets(request, lockspace, libvirt);
 
-  const standsOnShared = (request: LockRequest): boolean =>
-    targetsOf(request).some((target) => isShared(request.resource, target));
+  const records = new GrantRecords(settings.leaveRecord, targetsOf);
 
   const grantOf = (owner: Owner, taken: readonly TakenRequest[]): Grant => {
     const grant: Grant = {
@@ -100,74 +115,37 @@ function fcntlDriver(given: DriverSettings): Driver {
     }
   };
 
-  const leaveAll = async (taken: readonly TakenRequest[], owner: Owner): Promise<void> => {
-    const known = taken.filter(({ shared }) => shared.length > 0);
-    if (known.length === 0 || !settings.leaveRecord) return;
-    try {
-      const { leaveRecords } = await import('./holder-records.js');
-      for (const one of known) left.set(one, leaveRecords(one, owner));
-    } catch (error) {
-      await giveBackAll(taken);
-      throw error;
-    }
-  };
-
-  /** Records go after the locks: whoever inherited those is still who they tell of. */
-  const giveBackAll = async (taken: readonly TakenRequest[]): Promise<void> => {
-    giveBack(taken);
-    const records = taken.flatMap((one) => left.get(one) ?? []);
-    const adopted = settings.leaveRecord
-      ? taken.filter((one) => one.unlock && one.shared.length > 0 && !left.has(one))
-      : [];
-    if (records.length + adopted.length === 0) return;
-    const { removeDead, takeBackRecords } = await import('./holder-records.js');
-    await takeBackRecords(records);
-    // What was left before a restart is known by its witness, which went with the locks.
-    for (const { request } of adopted) removeDead(request.resource, targetsOf(request));
-  };
-
-  /** A refusal with those named who left a record of themselves. */
-  const named = async (error: unknown, requests: readonly LockRequest[]): Promise<unknown> => {
-    if (!isHoldfastError(error, 'IN_USE')) return error;
-    const request = requests.find(({ resource }) => resource.label === error.resource);
-    if (request === undefined || !standsOnShared(request)) return error;
-    const { resource, mode } = request;
-    const holders = await recordedOr(request, error.holders);
-    return new HoldfastError('IN_USE', error.message, { resource: resource.label, mode, holders });
-  };
-
-  const recordedOr = async (
-    request: LockRequest,
-    otherwise: readonly Holder[],
-  ): Promise<readonly Holder[]> => {
-    if (!standsOnShared(request)) return otherwise;
-    const { recordedInTheWay } = await import('./holder-records.js');
-    const recorded = recordedInTheWay(request, targetsOf(request));
-    return recorded.length === 0 ? otherwise : recorded;
-  };
-
   const takeAll = async (
     owner: Owner,
     requests: readonly LockRequest[],
     { signal, unlockOnRelease = false }: AcquireOptions,
   ): Promise<readonly TakenRequest[]> => {
     const options = { qemu: settings.qemuLock, unlock: unlockOnRelease };
-    const taken = await withoutCollision(requests, () => {
+    const taken = await takeUnlessAborted(requests, options, signal);
+    await records.leave(taken, owner);
+    await wake(taken);
+    return taken;
+  };
+
+  const takeUnlessAborted = (
+    requests: readonly LockRequest[],
+    options: TakeOptions,
+    signal: AbortSignal,
+  ): Promise<readonly TakenRequest[]> =>
+    withoutCollision(requests, () => {
       if (signal.aborted) {
         throw new HoldfastError('ABORTED', 'the caller gave up; nothing is locked', { cause: signal.reason });
       }
       return tryAll(requests, options);
     });
-    await leaveAll(taken, owner);
-    await wake(taken);
-    return taken;
-  };
 
   /** Only where somebody sleeps, which no start has to load anything for. */
   const wake = async (taken: readonly TakenRequest[]): Promise<void> => {
-    const sleptOn = taken.filter(isSleptOn);
+    const sleptOn = taken
+      .filter(({ request }) => opensForWriting(request.mode))
+      .flatMap(({ locked }) => locked.filter(({ target, fd }) => target.kind === 'image' && isSleptOn(fd)));
     if (sleptOn.length === 0) return;
-    const { markChanged } = await import('./sleeping-files.js');
+    const { markChanged } = await import('./sleeping-requests.js');
     sleptOn.forEach(markChanged);
   };
 
@@ -193,7 +171,8 @@ function fcntlDriver(given: DriverSettings): Driver {
       try {
         return attempt();
       } catch (error) {
-        if (!(error instanceof Collision) || round >= collisionRetriesMax) throw await named(error, requests);
+        if (!(error instanceof Collision) || round >= collisionRetriesMax)
+          throw await records.named(error, requests);
         await new Promise((resolve) => setTimeout(resolve, 1 + Math.random() * collisionPauseMsMax));
       }
     }
@@ -202,7 +181,8 @@ function fcntlDriver(given: DriverSettings): Driver {
   const probed = async (request: LockRequest): Promise<ProbeResult> => {
     const { identity } = request.resource;
     const holders = probeRequest(request, targetsOf(request), settings.qemuLock);
-    if (holders.length > 0) return { identity, free: false, holders: await recordedOr(request, holders) };
+    if (holders.length > 0)
+      return { identity, free: false, holders: await records.inTheWay(request, holders) };
     const error = permissionError(request, targetsOf(request));
     return { identity, free: error === undefined, holders, ...(error === undefined ? {} : { error }) };
   };
@@ -213,7 +193,7 @@ function fcntlDriver(given: DriverSettings): Driver {
     },
     async adopt(owner, requests, descriptors) {
       const taken = await adoptAll(requests, descriptors);
-      if (descriptors.length === 0) await leaveAll(taken, owner);
+      if (descriptors.length === 0) await records.leave(taken, owner);
       await wake(taken);
       return grantOf(owner, taken);
     },
@@ -222,14 +202,14 @@ function fcntlDriver(given: DriverSettings): Driver {
       grants.delete(grant);
       const asleep = sleeping.get(grant);
       sleeping.delete(grant);
-      await giveBackAll(taken);
-      if (asleep !== undefined) (await import('./sleeping-files.js')).forgetSleeping(asleep.requests);
+      await records.giveBack(taken);
+      if (asleep !== undefined) (await import('./sleeping-requests.js')).forgetAsleep(asleep.requests);
     },
     async holders(resource) {
       const request = { resource, mode: 'exclusive' } as const;
       const targets = targetsOf(request);
       const holders = resourceHolders(targets);
-      if (holders.length === 0 || !standsOnShared(request)) return holders;
+      if (holders.length === 0 || !records.standOn(request)) return holders;
       const { recordedHolders } = await import('./holder-records.js');
       const recorded = recordedHolders(resource, targets);
       return [...recorded, ...holders.filter(({ mode }) => recorded.every((one) => one.mode !== mode))];
@@ -244,7 +224,7 @@ function fcntlDriver(given: DriverSettings): Driver {
       const { owner, taken } = heldBy(grant);
       const goes = (one: TakenRequest): boolean => identities.includes(one.request.resource.identity);
       grants.delete(grant);
-      await giveBackAll(taken.filter(goes));
+      await records.giveBack(taken.filter(goes));
       return grantOf(
         owner,
         taken.filter((one) => !goes(one)),
@@ -252,18 +232,45 @@ function fcntlDriver(given: DriverSettings): Driver {
     },
     async suspend(grant) {
       const { owner, taken } = heldBy(grant);
-      const { fallAsleep } = await import('./sleeping-files.js');
-      const requests = await fallAsleep(taken, owner);
+      const { fallAsleep } = await import('./sleeping-requests.js');
+      const requests = await fallAsleep(taken, owner, () => records.leave(taken, owner));
       grants.delete(grant);
       sleeping.set(grant, { owner, requests });
-      // Whoever inherited a descriptor is paused: only unlocking gives it back. The files stay, to be found again.
+      // A command that inherited a descriptor is paused: unlocking gives it back. The lock files stay, to be found again.
       giveBack(taken.map((one) => ({ ...one, unlock: true, temporary: [] })));
     },
-    async resume(grant, { signal, unlockOnRelease = false }) {
+    async resume(grant, { signal }) {
       const asleep = sleeping.get(grant);
       if (asleep === undefined) throw new HoldfastError('ENDED', 'this grant is not suspended');
-      const { owner, requests } = asleep;
-      ...
+      const { isAsLeft, wakeUp } = await import('./sleeping-requests.js');
+      const requests = asleep.requests.map(({ request }) => request);
+      const options = {
+        qemu: settings.qemuLock,
+        unlock: asleep.requests.some(({ unlock }) => unlock),
+        guestRuns: asleep.requests.some(({ guestRuns }) => guestRuns),
+        keepFiles: true,
+      };
+      const taken = await takeUnlessAborted(requests, options, signal);
+      const changed = asleep.requests.find((one, index) => {
+        const now = taken[index];
+        return now === undefined || !isAsLeft(one, now);
+      });
+      if (changed !== undefined) {
+        giveBack(taken.map((one) => ({ ...one, temporary: [] })));
+        const { label } = changed.request.resource;
+        throw new HoldfastError(
+          'LOST',
+          `${label} was changed or locked by somebody else while it was suspended`,
+          {
+            resource: label,
+          },
+        );
+      }
+      sleeping.delete(grant);
+      wakeUp(asleep.requests);
+      await records.leave(taken, asleep.owner);
+      await wake(taken);
+      return grantOf(asleep.owner, taken);
     },
     async probe(requests) {
       const results: ProbeResult[] = [];
@@ -274,7 +281,7 @@ function fcntlDriver(given: DriverSettings): Driver {
       for (const target of requests.flatMap(targetsOf)) {
         if (target.kind === 'lock file' && target.temporary) removeLockFileIfFree(target.path);
       }
-      const shared = requests.filter(standsOnShared);
+      const shared = requests.filter((request) => records.standOn(request));
       if (shared.length === 0) return;
       const { removeDead } = await import('./holder-records.js');
       for (const request of shared) removeDead(request.resource, targetsOf(request));
@@ -285,9 +292,9 @@ function fcntlDriver(given: DriverSettings): Driver {
 }
 
 /** What this process opened for a request: the rest is the caller's still, and nobody has a duplicate of this yet. */
-function withoutKept(taken: TakenRequest, { kept }: TakeOptions): TakenRequest {
+function withoutKept(taken: TakenRequest, { kept, keepFiles = false }: TakeOptions): TakenRequest {
   const descriptors = taken.descriptors.filter((fd) => kept?.has(fd) !== true);
-  return { ...taken, descriptors, unlock: false };
+  return { ...taken, descriptors, unlock: false, temporary: keepFiles ? [] : taken.temporary };
 }
 
 function mapRequest({ resource, mode }: LockRequest): MappedRequest {

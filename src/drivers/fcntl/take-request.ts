@@ -39,6 +39,8 @@ export interface TakeOptions {
   readonly kept?: KeptDescriptors;
   /** QEMU's bytes may be those of the guest whose locks these are: they are neither tested nor told of. */
   readonly guestRuns?: boolean;
+  /** Lock files stay where they are if the request fails: they are looked for again. */
+  readonly keepFiles?: boolean;
 }
 
 /** In use, but maybe only by someone who asked in the same moment and is about to roll back. */
@@ -59,7 +61,7 @@ export function giveBack(taken: readonly TakenRequest[]): void {
 export function takeRequest(
   request: LockRequest,
   targets: readonly LockTarget[],
-  { qemu, unlock, kept, guestRuns = false }: TakeOptions,
+  { qemu, unlock, kept, guestRuns = false, keepFiles = false }: TakeOptions,
 ): TakenRequest {
   const descriptors: number[] = [];
   const opened: number[] = [];
@@ -79,11 +81,16 @@ export function takeRequest(
       if (isShared(request.resource, target)) shared.push({ fd, target });
       if (target.kind === 'lock file' && target.temporary) temporary.push(target.path);
     }
-    if (qemu === 'off' && !guestRuns && locked.some(({ fd, target }) => target.kind === 'image' && qemuHasIt(fd)))
+    if (
+      qemu === 'off' &&
+      !guestRuns &&
+      locked.some(({ fd, target }) => target.kind === 'image' && qemuHasIt(fd))
+    )
       notes.push(`a QEMU has ${request.resource.label} open, and was not asked (qemu_lock is off)`);
     return { request, descriptors, temporary, locked, shared, notes, unlock };
   } catch (error) {
-    giveBack([{ request, descriptors: opened, temporary, locked, shared, notes, unlock: false }]);
+    const files = keepFiles ? [] : temporary;
+    giveBack([{ request, descriptors: opened, temporary: files, locked, shared, notes, unlock: false }]);
     throw lockError(request, error);
   }
 }

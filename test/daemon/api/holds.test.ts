@@ -114,8 +114,11 @@ test('disks are added and given back one by one', async () => {
   assert.deepEqual([await isFree(one), await isFree(two)], [true, false]);
   const none = await daemon.api.post(`${at}/shrink`, { names: ['vdz'] });
   assert.deepEqual([none.status, none.data.code], [400, 'USAGE']);
-  const unable = await daemon.api.post(`${at}/suspend`, {});
+  const shared = await daemon.api.post('/v1/holds', { disks: [{ path: one, mode: 'shared' }] });
+  const unable = await daemon.api.post(`/v1/holds/${shared.data.id}/suspend`, {});
   assert.deepEqual([unable.status, unable.data.code], [501, 'UNSUPPORTED']);
+  assert.equal((await daemon.api.get(`/v1/holds/${shared.data.id}`)).data.state, 'held');
+  await daemon.api.ask('DELETE', `/v1/holds/${shared.data.id}`);
   await daemon.api.ask('DELETE', at);
   assert.equal(await isFree(two), true);
 });
