@@ -38,14 +38,16 @@ const O_NOFOLLOW = process.arch === 'arm64' || process.arch === 'arm' ? 0o100000
 const O_CLOEXEC = 0o2000000;
 const AT_FDCWD = -100;
 const AT_EMPTY_PATH = 0x1000;
-const STATX_TYPE_MODE_NLINK = 0x1 | 0x2 | 0x4;
-const STATX_INO = 0x100;
+const AT_SYMLINK_NOFOLLOW = 0x100;
+const STATX_MASK = 0x1 | 0x2 | 0x4 | 0x100;
 const S_IFMT = 0o170000;
 const S_IFREG = 0o100000;
 const S_IFBLK = 0o060000;
 const othersMode = 0o077;
 const ENOENT = 2;
 const EIO = 5;
+/** Of open(2), where the path led to the file before and does not any more; ELOOP: to a symlink. */
+const goneNumbers: readonly number[] = [ENOENT, 40, 116];
 
 const guardByte = 0;
 const sharedByte = 2;
@@ -61,8 +63,12 @@ const statx = libcFunction<[folder: number, path: string, flags: number, mask: n
 );
 const unlink = libcFunction<[path: string]>('int unlink(const char *path)');
 const fstatfs = libcFunction<[fd: number, result: Buffer]>('int fstatfs(int fd, void *result)');
-/** `struct statx` (statx(2)): links at 16, mode at 28, inode at 32. */
+/** `struct statx` (statx(2)): links at 16, mode at 28, inode at 32, device at 136. */
 const statxResult = Buffer.alloc(256);
+/** The same of the file that was opened. */
+const openedFile = Buffer.alloc(256);
+/** Of `struct statx`: the words of inode and device. */
+const fileWords: readonly number[] = [32, 36, 136, 140];
 /** `struct statfs` (statfs(2)): the type at 0. */
 const statfsResult = Buffer.alloc(256);
 
@@ -105,24 +111,43 @@ export function removeLockFile(path: string): LockFileFailure | undefined {
 }
 
 /**
- * Whether another host has removed the file, which it may only while it has the lock, between our open and our lock. On a
- * network file system neither the number of links nor what stat(2) says of the path tells that for a while (GlusterFS
- * 10: a second): only to open the path again does. Throws what the system says.
+ * Whether the path still leads to the file: whoever has the lock may remove it between our open and our lock, and a second
+ * name of it (a backup of hard links) would hide that from the number of links. On a network file system what stat(2) says
+ * is old for a while (GlusterFS 10: a second): only to open the path again does. Throws what the system says.
  */
 export function isStillAt(fd: number, path: string): boolean {
+  return look(fd, '', AT_EMPTY_PATH) && leadsToLooked(fd, path);
+}
+
+/** The same when `fd` was looked at last. */
+function leadsToLooked(fd: number, path: string): boolean {
+  statxResult.copy(openedFile);
+  if (!look(AT_FDCWD, path, AT_SYMLINK_NOFOLLOW) || !isOpenedFile()) return false;
   if (fstatfs(fd, statfsResult) === 0 && isLocalType(Number(statfsResult.readBigInt64LE(0)))) return true;
   const again = openLockFile({ path, autocreate: false, inLockspace: true });
-  if (typeof again !== 'number') return false;
+  if (typeof again !== 'number') {
+    if (again.failed === 'system' && !goneNumbers.includes(again.errno))
+      throw systemError('openat', again.errno, path);
+    return false;
+  }
   try {
-    return inodeOf(again) === inodeOf(fd);
+    return look(again, '', AT_EMPTY_PATH) && isOpenedFile();
   } finally {
     closeDescriptor(again);
   }
 }
 
-function inodeOf(fd: number): bigint {
-  if (statx(fd, '', AT_EMPTY_PATH, STATX_INO, statxResult) === -1) throw systemError('statx');
-  return statxResult.readBigUInt64LE(32);
+/** Fills `statxResult`. False: there is no file. */
+function look(folder: number, path: string, flags: number): boolean {
+  if (statx(folder, path, flags, STATX_MASK, statxResult) === 0) return true;
+  const number = errno();
+  if (goneNumbers.includes(number)) return false;
+  throw systemError('statx', number);
+}
+
+/** Whether both results are of one file. */
+function isOpenedFile(): boolean {
+  return fileWords.every((at) => statxResult.readUInt32LE(at) === openedFile.readUInt32LE(at));
 }
 
 function openLockFile({
@@ -144,7 +169,7 @@ function lockOpened(
     if (!lockBytes(fd, shared)) return { failed: 'held' };
     const refusal = refusalOf(fd, inLockspace);
     if (refusal !== undefined || !inLockspace) return refusal;
-    return isStillAt(fd, path) ? undefined : 'removed';
+    return leadsToLooked(fd, path) ? undefined : 'removed';
   } catch (error) {
     return { failed: 'system', errno: Math.abs((error as NodeJS.ErrnoException).errno ?? EIO) };
   }
@@ -169,14 +194,9 @@ export function giveLockFileBack(fd: number, path: string, shared: boolean, auto
   closeDescriptor(fd);
 }
 
-/** Whether the file has no name any more. */
-export function isRemoved(fd: number): boolean {
-  return refusalOf(fd, false) === 'removed';
-}
-
 /** Only regular files and block devices have locks that anybody means. */
 function refusalOf(fd: number, inLockspace: boolean): LockFileFailure | 'removed' | undefined {
-  if (statx(fd, '', AT_EMPTY_PATH, STATX_TYPE_MODE_NLINK, statxResult) === -1) throw systemError('statx');
+  if (statx(fd, '', AT_EMPTY_PATH, STATX_MASK, statxResult) === -1) throw systemError('statx');
   if (statxResult.readUInt32LE(16) === 0) return 'removed';
   const mode = statxResult.readUInt16LE(28);
   const type = mode & S_IFMT;

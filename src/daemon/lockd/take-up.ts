@@ -5,7 +5,7 @@
 import { closeDescriptor } from '../../system/descriptors.js';
 import type { Channel, Kept } from '../keeper/channel.js';
 import type { JournalRecord, ReadJournal } from './journal.js';
-import { giveLockFileBack, isRemoved, lockBytes, pathOf, takeLockFile } from './lock-file.js';
+import { giveLockFileBack, isStillAt, lockBytes, pathOf, takeLockFile } from './lock-file.js';
 import { inNoJournal, uncommitted, type LockKeeping } from './lock-keeping.js';
 import { RecordReader, type RecordedLock } from './lock-record.js';
 import type { Lock, LockTable, LockdOwner } from './lock-table.js';
@@ -89,8 +89,8 @@ function adopt(
   keeping.drop(id);
   if (locked) {
     const { lockspace, name, shared, autocreated } = said.lock;
-    // What was removed already may be another's file by now.
-    giveLockFileBack(fd, pathOf(lockspace, name), shared, autocreated && !isRemoved(fd));
+    const path = pathOf(lockspace, name);
+    giveLockFileBack(fd, path, shared, autocreated && isOwnStill(fd, path));
   } else if (fd !== undefined) closeDescriptor(fd);
   return isSound && written === undefined ? 'given back' : 'lost';
 }
@@ -124,4 +124,13 @@ function takeAgain(
 
 function isNew({ lockspace, name }: RecordedLock, table: LockTable): boolean {
   return table.get(lockspace, name) === undefined;
+}
+
+/** What was removed already may be another's file by now. */
+function isOwnStill(fd: number, path: string): boolean {
+  try {
+    return isStillAt(fd, path);
+  } catch {
+    return false;
+  }
 }

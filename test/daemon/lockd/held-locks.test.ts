@@ -1,5 +1,14 @@
 import assert from 'node:assert/strict';
-import { closeSync, existsSync, mkdirSync, mkdtempSync, openSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  closeSync,
+  existsSync,
+  linkSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -170,6 +179,8 @@ test('what was given back is given back, although the keeper was not told', () =
   first.held.giveBack(first.acquire(wanted));
   assert.equal(isFree(wanted.name), true, 'at once');
   assert.equal(first.held.owesKeeper, true);
+  // A second name, as a backup makes it: the file is not gone with its first one.
+  linkSync(join(space, 'made'), join(space, 'backup'));
   first.held.giveBack(made);
   assert.equal(existsSync(join(space, 'made')), false);
   // Somebody else's file has the name now.

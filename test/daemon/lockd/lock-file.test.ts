@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { closeSync, openSync, unlinkSync, writeFileSync } from 'node:fs';
+import { closeSync, linkSync, openSync, renameSync, symlinkSync, unlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { isStillAt, takeLockFile } from '../../../src/daemon/lockd/lock-file.js';
@@ -20,6 +20,25 @@ test('a file that was removed is not what a lock of its name is', () => {
   const second = takeLockFile({ path, shared: false, autocreate: true, inLockspace: true });
   assert.equal(typeof second, 'number');
   for (const fd of [first, second]) if (typeof fd === 'number') closeSync(fd);
+});
+
+// A backup that copies by hard links, or another user where fs.protected_hardlinks is 0.
+test('a second name does not hide that the file is gone from its place', () => {
+  const path = join(folder, 'linked');
+  writeFileSync(path, '', { mode: 0o600 });
+  const fd = openSync(path, 'r+');
+  linkSync(path, `${path}.backup`);
+  assert.equal(isStillAt(fd, path), true);
+  unlinkSync(path);
+  assert.equal(isStillAt(fd, path), false);
+  writeFileSync(path, '', { mode: 0o600 });
+  assert.equal(isStillAt(fd, path), false, "another's file");
+  renameSync(`${path}.backup`, path);
+  assert.equal(isStillAt(fd, path), true);
+  renameSync(path, `${path}.moved`);
+  symlinkSync(`${path}.moved`, path);
+  assert.equal(isStillAt(fd, path), false, 'a symlink is no file of a lockspace');
+  closeSync(fd);
 });
 
 describe('a lockspace on GlusterFS', { skip: lacks('root', 'unshare', 'glusterfs') }, () => {

@@ -2,7 +2,16 @@
 import assert from 'node:assert/strict';
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { chmodSync, closeSync, mkdirSync, openSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  chownSync,
+  closeSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
@@ -185,6 +194,13 @@ describe('the server of the lock protocol', { skip: lacks('root') }, () => {
         /^29 operation forbidden: Lockspace location .* can be written by others \(mode 07/,
       );
     }
+    const theirs = newPath();
+    mkdirSync(theirs, { mode: 0o700 });
+    chownSync(theirs, 1, 0);
+    assert.match(
+      await ask(client, { call: 'createLockspace', path: theirs }),
+      /^29 operation forbidden: Lockspace location .* belongs to user 1$/,
+    );
     const readable = newPath();
     mkdirSync(readable, { mode: 0o755 });
     assert.equal(await ask(client, { call: 'createLockspace', path: readable }), 'ok');
