@@ -42,9 +42,9 @@ const rateDifferenceMax = 0.01;
 /** The setting of `[driver.etcd]` for each of them. */
 const settingOf: Readonly<Record<keyof Timings, string>> = {
   ttlMs: 'ttl',
-  renewIntervalMs: 'renew-interval',
-  renewDeadlineMs: 'renew-deadline',
-  graceMs: 'kill-grace',
+  renewIntervalMs: 'renew_interval',
+  renewDeadlineMs: 'renew_deadline',
+  graceMs: 'kill_grace',
   marginMs: 'margin',
 };
 
@@ -88,15 +88,15 @@ export function checkTimings(timings: Timings): void {
   if (!(ttlMs > neededMs)) {
     throw broken(
       'ttl',
-      `ttl (${seconds(ttlMs)}) has to be more than renew-deadline (${seconds(renewDeadlineMs)}) + kill-grace ` +
+      `ttl (${seconds(ttlMs)}) has to be more than renew_deadline (${seconds(renewDeadlineMs)}) + kill_grace ` +
         `(${seconds(graceMs)}) + margin (${seconds(marginMs)}) = ${seconds(neededMs)}: otherwise etcd could give a lock to ` +
         'somebody else while the command that had it still runs',
     );
   }
   if (renewIntervalMs * roundsInDeadline > renewDeadlineMs) {
     throw broken(
-      'renew-interval',
-      `renew-interval (${seconds(renewIntervalMs)}) may be at most a third of renew-deadline ` +
+      'renew_interval',
+      `renew_interval (${seconds(renewIntervalMs)}) may be at most a third of renew_deadline ` +
         `(${seconds(renewDeadlineMs)}): otherwise one renewal that comes late would already lose the locks`,
     );
   }
