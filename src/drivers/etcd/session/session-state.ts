@@ -26,7 +26,7 @@ export interface SessionState {
   /** When the last confirmed renewal was *sent* (CLOCK_BOOTTIME): everything counts from here. Never goes back. */
   readonly confirmedAtMs: number;
   /** The revision that wrote the mark; undefined: not written yet. */
-  readonly markRevision: bigint | undefined;
+  readonly markRevision: number | undefined;
   /** Not answered in full yet, oldest first; all were sent after `confirmedAtMs`. At most `roundsMax`. */
   readonly rounds: readonly Round[];
   readonly nextRound: number;
@@ -48,19 +48,19 @@ export interface Round {
   readonly endpoint: number;
   readonly sentAtMs: number;
   /** From the answer of the keepalive; undefined: not there yet. */
-  readonly kept: { readonly raftTerm: bigint; readonly ttlMs: number } | undefined;
+  readonly kept: { readonly raftTerm: number; readonly ttlMs: number } | undefined;
 }
 
 /** What happened; `nowMs` is CLOCK_BOOTTIME when it was noticed. */
 export type SessionEvent = { readonly nowMs: number } & (
   | { readonly event: 'time' }
-  | { readonly event: 'marked'; readonly endpoint: number; readonly createRevision: bigint }
+  | { readonly event: 'marked'; readonly endpoint: number; readonly createRevision: number }
   | ({ readonly event: 'kept'; readonly round: number; readonly ttlMs: number } & AnswerHeader)
   /** Without a revision: the mark is not there. */
   | ({
       readonly event: 'read';
       readonly round: number;
-      readonly createRevision: bigint | undefined;
+      readonly createRevision: number | undefined;
     } & AnswerHeader)
   | { readonly event: 'failed'; readonly call: 'mark' | number; readonly why: string }
   /** A watch saw that the mark was deleted. */
@@ -71,7 +71,7 @@ export type SessionEvent = { readonly nowMs: number } & (
 /** What each answer of etcd says of where it comes from. */
 export interface AnswerHeader {
   readonly clusterId: bigint;
-  readonly raftTerm: bigint;
+  readonly raftTerm: number;
 }
 
 /** What is to be done now. Each is answered by an event with the same round, or by none. */

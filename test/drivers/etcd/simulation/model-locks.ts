@@ -8,8 +8,8 @@ export function markKey(lease: bigint): string {
   return `holdfast/v1/sessions/${lease.toString(16)}`;
 }
 
-export function lockKey(identity: string, mode: Mode | 'waiting', lease: bigint): string {
-  return `${lockPrefix}${identity}/${mode}/${lease.toString(16)}`;
+export function lockKey(identity: string, mode: Mode | 'waiting', holder: string): string {
+  return `${lockPrefix}${identity}/${mode}/${holder}`;
 }
 
 /** What a key of `lockKey` says; undefined: it is another key. */
@@ -34,6 +34,7 @@ const nothingIn = (prefix: string): Compare => ({
 /** Takes all the locks or none; `tickets` has the revision of the own ticket for each identity where there is one. */
 export function takeLocks(
   lease: bigint,
+  holder: string,
   locks: readonly { readonly identity: string; readonly mode: Mode }[],
   tickets: ReadonlyMap<string, number>,
 ): TxnRequest {
@@ -53,8 +54,8 @@ export function takeLocks(
     return [...others.map((other) => nothingIn(`${prefix}${other}/`)), waiting];
   });
   const success = locks.flatMap(({ identity, mode }) => [
-    { put: { key: lockKey(identity, mode, lease), value: '', lease } },
-    { delete: { key: lockKey(identity, 'waiting', lease) } },
+    { put: { key: lockKey(identity, mode, holder), value: '', lease } },
+    { delete: { key: lockKey(identity, 'waiting', holder) } },
   ]);
   return { compare, success, failure: [] };
 }

@@ -42,11 +42,12 @@ export interface Surroundings {
   readonly agenda: Agenda;
   readonly chance: Chance;
   readonly rules: Rules;
+  /** The member behind each endpoint. */
   readonly endpoints: readonly number[];
   readonly identities: readonly string[];
   readonly newLease: () => bigint;
   /** Sends a request; answers come late, twice, out of order, or never. */
-  readonly call: (host: SimulatedHost, endpoint: number, call: ModelCall, answer: (answer: ModelAnswer) => void) => void;
+  readonly call: (host: SimulatedHost, member: number, call: ModelCall, answer: (answer: ModelAnswer) => void) => void;
   /** A command runs (again). */
   readonly onRun: (hold: Hold) => void;
   readonly onLoss: (host: SimulatedHost, lease: bigint, reason: string) => void;
@@ -59,6 +60,8 @@ export interface Surroundings {
 const answerMsMax = 3_000;
 
 interface Attempt {
+  /** The last part of its keys: nothing that comes late may meet the keys of another attempt. */
+  readonly holder: string;
   readonly locks: readonly Lock[];
   readonly tickets: Map<string, number>;
   patience: number;
@@ -79,6 +82,7 @@ export class SimulatedHost {
   /** What the process will do when it goes on. */
   #pending: (() => void)[] = [];
   #wakeAt = Infinity;
+  #attempts = 0;
 
   constructor(name: string, rate: number, world: Surroundings) {
     this.name = name;
@@ -96,6 +100,10 @@ export class SimulatedHost {
         ? this.#suspendedMs + (this.suspended ? agenda.nowMs - this.#suspendedAtMs : 0)
         : 0;
     return this.#offsetMs + (agenda.nowMs - stoodMs) * this.#rate;
+  }
+
+  get endpoints(): readonly number[] {
+    return this.#world.endpoints;
   }
 
   get isRunning(): boolean {
@@ -139,14 +147,14 @@ export class SimulatedHost {
   }
 
   /** The first answer, or what an error or too long a silence says: that nobody knows. */
-  #ask(endpoint: number, call: ModelCall, done: (answer: ModelAnswer) => void): void {
+  #ask(member: number, call: ModelCall, done: (answer: ModelAnswer) => void): void {
     let isDone = false;
     const once = (answer: ModelAnswer): void => {
       if (isDone) return;
       isDone = true;
       done(answer);
     };
-    this.#world.call(this, endpoint, call, (answer) => this.#do(() => once(answer)));
+    this.#world.call(this, member, call, (answer) => this.#do(() => once(answer)));
     this.#later(answerMsMax, () => once({ error: 'no answer' }));
   }
 
@@ -158,7 +166,7 @@ export class SimulatedHost {
     const lease = newLease();
     const sentAtMs = this.nowMs();
     const endpoint = attempt % endpoints.length;
-    this.#ask(endpoint, { call: 'grant', lease, ttlMs: rules.timings.ttlMs }, (answer) => {
+    this.#ask(this.#memberOf(endpoint), { call: 'grant', lease, ttlMs: rules.timings.ttlMs }, (answer) => {
       if ('error' in answer) return this.#later(200, () => this.#openSession(attempt + 1));
       this.lease = lease;
       this.#take(rules.start({ clusterId, sentAtMs, endpoints: endpoints.length, endpoint }, rules.timings));
@@ -192,16 +200,19 @@ export class SimulatedHost {
     const wakeAt = rules.wakeAt(state, rules.timings);
     if (wakeAt === this.#wakeAt || wakeAt === Infinity) return;
     this.#wakeAt = wakeAt;
-    agenda.after((wakeAt - this.nowMs()) / this.#rate, () =>
+    agenda.after(this.#trueMs(wakeAt), () =>
       this.#do(() => {
         if (this.#wakeAt !== wakeAt) return;
         this.#wakeAt = Infinity;
-        // It may have slept less than its clock wanted (a suspend that the clock did not see, or a rounding).
-        const nowMs = Math.max(this.nowMs(), wakeAt - this.nowMs() < 1 ? wakeAt : 0);
-        this.tell(lease, { event: 'time', nowMs });
+        this.tell(lease, { event: 'time', nowMs: this.nowMs() });
         this.#wake();
       }),
     );
+  }
+
+  /** How long true time has to go on until its clock shows that; a little more, so that rounding never makes it early. */
+  #trueMs(clockMs: number): number {
+    return Math.max(0, (clockMs - this.nowMs()) / this.#rate) + 0.001;
   }
 
   #perform(lease: bigint, command: SessionCommand): void {
@@ -209,17 +220,18 @@ export class SimulatedHost {
     const tell = (event: SessionEvent): void => this.#do(() => this.tell(lease, event));
     if (command.command === 'abandon') return;
     if (command.command === 'revoke') {
-      for (const endpoint of endpoints) call(this, endpoint, { call: 'revoke', lease }, () => undefined);
+      for (const member of endpoints) call(this, member, { call: 'revoke', lease }, () => undefined);
       return;
     }
     const { endpoint } = command;
+    const member = this.#memberOf(endpoint);
     const key = markKey(lease);
     if (command.command === 'mark') {
-      call(this, endpoint, { call: 'transaction', request: putOnce(key, lease) }, (answer) => {
+      call(this, member, { call: 'transaction', request: putOnce(key, lease) }, (answer) => {
         if ('error' in answer) {
           return tell({ event: 'failed', call: 'mark', why: answer.error, nowMs: this.nowMs() });
         }
-        call(this, endpoint, { call: 'read', key }, (found) => {
+        call(this, member, { call: 'read', key }, (found) => {
           if ('error' in found || found.key === undefined) {
             return tell({ event: 'failed', call: 'mark', why: 'not there', nowMs: this.nowMs() });
           }
@@ -234,7 +246,7 @@ export class SimulatedHost {
       command.command === 'keep alive'
         ? { call: 'keep alive', lease }
         : { call: 'read', key, serializable: rules.serializableRead };
-    call(this, endpoint, request, (answer) =>
+    call(this, member, request, (answer) =>
       this.#do(() => {
         const nowMs = this.nowMs();
         if ('error' in answer) return tell({ event: 'failed', call: round, why: answer.error, nowMs });
@@ -278,20 +290,23 @@ export class SimulatedHost {
     const { rules, agenda } = this.#world;
     if (this.suspended || this.state === undefined || this.holds.size === 0) return;
     const { killAtMs } = guaranteeFrom(this.state.confirmedAtMs, rules.timings);
-    const leftMs = killAtMs - this.nowMs();
-    if (leftMs < 1e-6) for (const hold of this.holds) this.#endHold(hold);
-    else agenda.after(leftMs / this.#rate, () => this.#guard());
+    if (this.nowMs() >= killAtMs) for (const hold of this.holds) this.#endHold(hold);
+    else agenda.after(this.#trueMs(killAtMs), () => this.#guard());
   }
 
   // --- the work: takes locks, holds them for a while, gives them back ------------------------------------------------------
 
   #isCertain(lease: bigint): boolean {
-    if (this.lease !== lease || this.state === undefined) return false;
     this.tell(lease, { event: 'time', nowMs: this.nowMs() });
-    return this.state.phase === 'certain' || this.state.phase === 'starting';
+    const phase = this.lease === lease ? this.state?.phase : undefined;
+    return phase === 'certain' || phase === 'starting';
   }
 
-  #endpoint(): number {
+  #memberOf(endpoint: number): number {
+    return this.#world.endpoints[endpoint] as number;
+  }
+
+  #anyMember(): number {
     return this.#world.chance.oneOf(this.#world.endpoints);
   }
 
@@ -302,7 +317,8 @@ export class SimulatedHost {
     const mode = (): Mode => (chance.is(0.6) ? 'exclusive' : chance.oneOf(['read', 'shared', 'part'] as const));
     const wanted = chance.is(0.3) ? identities.slice(0, 2) : [chance.oneOf(identities)];
     const locks = wanted.map((identity) => ({ identity, mode: mode() }));
-    this.#acquire(lease, { locks, tickets: new Map(), patience: chance.is(0.6) ? 5 : 0 });
+    const holder = `${lease.toString(16)}.${++this.#attempts}`;
+    this.#acquire(lease, { holder, locks, tickets: new Map(), patience: chance.is(0.6) ? 5 : 0 });
   }
 
   #rest(lease: bigint): void {
@@ -311,12 +327,12 @@ export class SimulatedHost {
 
   #acquire(lease: bigint, attempt: Attempt): void {
     if (!this.#isCertain(lease)) return;
-    const request = takeLocks(lease, attempt.locks, attempt.tickets);
-    this.#ask(this.#endpoint(), { call: 'transaction', request }, (answer) => {
+    const request = takeLocks(lease, attempt.holder, attempt.locks, attempt.tickets);
+    this.#ask(this.#anyMember(), { call: 'transaction', request }, (answer) => {
       if (!this.#isCertain(lease)) return;
       // It may be done, and may still be: only the end of the lease is an end of that.
       if ('error' in answer) return this.#finish(lease);
-      if (answer.succeeded === true) return this.#hold(lease, attempt.locks);
+      if (answer.succeeded === true) return this.#hold(lease, attempt);
       if (attempt.patience-- <= 0) return this.#giveUp(lease, attempt);
       this.#queue(lease, attempt);
     });
@@ -336,11 +352,11 @@ export class SimulatedHost {
       this.#later(this.#world.chance.between(500, 4_000), again);
       return;
     }
-    const key = lockKey(without.identity, 'waiting', lease);
-    this.#ask(this.#endpoint(), { call: 'transaction', request: putOnce(key, lease) }, (answer) => {
+    const key = lockKey(without.identity, 'waiting', attempt.holder);
+    this.#ask(this.#anyMember(), { call: 'transaction', request: putOnce(key, lease) }, (answer) => {
       if (!this.#isCertain(lease)) return;
       if ('error' in answer) return this.#finish(lease);
-      this.#ask(this.#endpoint(), { call: 'read', key }, (found) => {
+      this.#ask(this.#anyMember(), { call: 'read', key }, (found) => {
         if (!this.#isCertain(lease)) return;
         if ('error' in found || found.key === undefined) return this.#finish(lease);
         attempt.tickets.set(without.identity, found.key.createRevision);
@@ -349,13 +365,13 @@ export class SimulatedHost {
     });
   }
 
-  #giveUp(lease: bigint, { tickets }: Attempt): void {
+  #giveUp(lease: bigint, { tickets, holder }: Attempt): void {
     if (tickets.size === 0) return this.#rest(lease);
-    const keys = [...tickets.keys()].map((identity) => lockKey(identity, 'waiting', lease));
+    const keys = [...tickets.keys()].map((identity) => lockKey(identity, 'waiting', holder));
     this.#release(lease, keys, () => this.#rest(lease));
   }
 
-  #hold(lease: bigint, locks: readonly Lock[]): void {
+  #hold(lease: bigint, { locks, holder }: Attempt): void {
     const hold: Hold = { host: this, lease, locks, over: false };
     this.holds.add(hold);
     this.#world.onRun(hold);
@@ -363,7 +379,7 @@ export class SimulatedHost {
     this.#later(this.#world.chance.between(50, 12_000), () => {
       if (hold.over || !this.#isCertain(lease)) return;
       this.#endHold(hold);
-      const keys = locks.map(({ identity, mode }) => lockKey(identity, mode, lease));
+      const keys = locks.map(({ identity, mode }) => lockKey(identity, mode, holder));
       this.#release(lease, keys, () => this.#rest(lease));
     });
   }
@@ -371,7 +387,7 @@ export class SimulatedHost {
   /** Until it is answered: deleting twice does no harm, as nothing else is done with this lease meanwhile. */
   #release(lease: bigint, keys: readonly string[], done: () => void): void {
     if (!this.#isCertain(lease)) return;
-    this.#ask(this.#endpoint(), { call: 'transaction', request: deleteKeys(keys) }, (answer) => {
+    this.#ask(this.#anyMember(), { call: 'transaction', request: deleteKeys(keys) }, (answer) => {
       if ('error' in answer) return this.#release(lease, keys, done);
       done();
     });

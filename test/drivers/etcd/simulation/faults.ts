@@ -1,0 +1,110 @@
+/** What befalls the hosts, the network and etcd in a schedule. Everything heals, and at the end all is well. */
+import type { Ailment } from './model-etcd.js';
+import type { Link, Schedule } from './run-schedule.js';
+
+type Fault = (schedule: Schedule) => { readonly begin: () => void; readonly heal: () => void; readonly msMax: number };
+
+function onLinks(links: readonly (Link | undefined)[], change: (link: Link) => void, msMax: number): ReturnType<Fault> {
+  const all = (does: (link: Link) => void) => (): void => {
+    for (const link of links) if (link !== undefined) does(link);
+  };
+  return {
+    begin: all(change),
+    heal: all((link) => Object.assign(link, { canSend: true, canReceive: true, extraMs: 0 })),
+    msMax,
+  };
+}
+
+function cut({ chance }: Schedule): (link: Link) => void {
+  const way = chance.below(3);
+  return (link) => {
+    if (way !== 0) link.canSend = false;
+    if (way !== 1) link.canReceive = false;
+  };
+}
+
+function ailing(ailment: Ailment, msMax: number): Fault {
+  return ({ etcd, chance }) => {
+    // Mostly the leader: that is where it hurts.
+    const member = chance.is(0.6) && etcd.leader !== undefined ? etcd.leader : chance.below(3);
+    return { begin: () => etcd.ail(member, ailment), heal: () => etcd.ail(member, undefined), msMax };
+  };
+}
+
+const oneLink: Fault = (schedule) => {
+  const link = schedule.chance.oneOf(schedule.chance.oneOf(schedule.links));
+  return onLinks([link], cut(schedule), 20_000);
+};
+
+const allLinksOfAHost: Fault = (schedule) =>
+  onLinks(schedule.chance.oneOf(schedule.links), cut(schedule), 20_000);
+
+/** Only one member is left to a host: the one that is stuck, if so it happens. */
+const allLinksButOne: Fault = (schedule) => {
+  const links = schedule.chance.oneOf(schedule.links);
+  const left = schedule.chance.is(0.5) ? schedule.etcd.leader : schedule.chance.below(3);
+  return onLinks(
+    links.filter((_, member) => member !== left),
+    cut(schedule),
+    30_000,
+  );
+};
+
+const slowLinks: Fault = (schedule) => {
+  const extraMs = schedule.chance.between(500, 9_000);
+  const links = schedule.chance.oneOf(schedule.links);
+  return onLinks(links, (link) => (link.extraMs = extraMs), 20_000);
+};
+
+const stoppedProcess: Fault = ({ chance, hosts }) => {
+  const host = chance.oneOf(hosts);
+  return { begin: () => host.stop(true), heal: () => host.stop(false), msMax: 20_000 };
+};
+
+const suspendedHost: Fault = ({ chance, hosts }) => {
+  const host = chance.oneOf(hosts);
+  return { begin: () => host.suspend(true), heal: () => host.suspend(false), msMax: 30_000 };
+};
+
+const newLeader: Fault = ({ etcd }) => ({ begin: () => etcd.changeLeader(), heal: () => undefined, msMax: 1 });
+
+const deletedMark: Fault = (schedule) => ({
+  begin: () => schedule.deleteMark(),
+  heal: () => undefined,
+  msMax: 1,
+});
+
+const faults: readonly Fault[] = [
+  oneLink,
+  allLinksOfAHost,
+  allLinksButOne,
+  allLinksButOne,
+  slowLinks,
+  stoppedProcess,
+  stoppedProcess,
+  suspendedHost,
+  newLeader,
+  deletedMark,
+  ailing('killed', 8_000),
+  ailing('stopped', 15_000),
+  ailing('stuck', 25_000),
+  ailing('stuck', 25_000),
+  ailing('cut off', 10_000),
+];
+
+/** Begins one after the other, some at the same time; the last is healed at `endMs`. */
+export function planFaults(schedule: Schedule, endMs: number): void {
+  const { agenda, chance } = schedule;
+  const paceMs = chance.oneOf([1_500, 4_000, 10_000]);
+  for (let atMs = chance.between(0, paceMs); atMs < endMs; atMs += chance.between(0, 2 * paceMs)) {
+    agenda.at(atMs, () => {
+      const { begin, heal, msMax } = chance.oneOf(faults)(schedule);
+      const change = (what: () => void) => (): void => {
+        what();
+        schedule.reconsiderHealth(false);
+      };
+      change(begin)();
+      agenda.at(Math.min(atMs + chance.between(50, msMax), endMs), change(heal));
+    });
+  }
+}
