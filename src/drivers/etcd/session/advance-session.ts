@@ -69,6 +69,8 @@ export function advanceSession(state: SessionState, event: SessionEvent, timings
         phase: 'certain',
         markRevision: event.createRevision,
         endpoint: event.endpoint,
+        // The grant may have been long ago, if its answer was slow.
+        nextRoundAtMs: Math.max(event.nowMs, state.confirmedAtMs + timings.renewIntervalMs),
       });
     case 'kept':
       return kept(state, event, timings);
@@ -106,7 +108,7 @@ function startDue(state: SessionState, nowMs: number, timings: Timings): Session
   const started = {
     ...state,
     lastRoundAtMs: nowMs,
-    nextRoundAtMs: nowMs + spacingMs(timings),
+    nextRoundAtMs: nowMs + hangingMs(timings),
     // What does not answer is not asked again as long as there is another.
     endpoint: (endpoint + 1) % state.endpoints,
   };
@@ -121,9 +123,9 @@ function startDue(state: SessionState, nowMs: number, timings: Timings): Session
   };
 }
 
-/** While a round hangs. */
-function spacingMs(timings: Timings): number {
-  return Math.max(timings.renewIntervalMs, timings.renewDeadlineMs / roundsMax);
+/** From one round to the next while none is confirmed: all endpoints have their turn within the deadline. */
+function hangingMs({ renewDeadlineMs }: Timings): number {
+  return renewDeadlineMs / roundsMax;
 }
 
 function kept(
@@ -162,13 +164,14 @@ function read(
     return unconfirmed(sameAgain, round, event.nowMs, timings, 'etcd has just changed its leader');
   }
   const older = state.rounds.filter(({ sentAtMs }) => sentAtMs <= round.sentAtMs);
+  const allAreOlder = older.length === state.rounds.length;
   return forgetRounds(
     {
       ...state,
       confirmedAtMs: Math.max(state.confirmedAtMs, round.sentAtMs),
       endpoint: round.endpoint,
       lastTrouble: undefined,
-      nextRoundAtMs: Math.min(state.nextRoundAtMs, state.lastRoundAtMs + timings.renewIntervalMs),
+      nextRoundAtMs: allAreOlder ? state.lastRoundAtMs + timings.renewIntervalMs : state.nextRoundAtMs,
     },
     older,
     round,

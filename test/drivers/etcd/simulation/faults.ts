@@ -2,9 +2,17 @@
 import type { Ailment } from './model-etcd.js';
 import type { Link, Schedule } from './run-schedule.js';
 
-type Fault = (schedule: Schedule) => { readonly begin: () => void; readonly heal: () => void; readonly msMax: number };
+type Fault = (schedule: Schedule) => {
+  readonly begin: () => void;
+  readonly heal: () => void;
+  readonly msMax: number;
+};
 
-function onLinks(links: readonly (Link | undefined)[], change: (link: Link) => void, msMax: number): ReturnType<Fault> {
+function onLinks(
+  links: readonly (Link | undefined)[],
+  change: (link: Link) => void,
+  msMax: number,
+): ReturnType<Fault> {
   const all = (does: (link: Link) => void) => (): void => {
     for (const link of links) if (link !== undefined) does(link);
   };
@@ -56,6 +64,49 @@ const slowLinks: Fault = (schedule) => {
   return onLinks(links, (link) => (link.extraMs = extraMs), 20_000);
 };
 
+/** A host is left with the leader, which gets stuck and recovers; and then the host reaches nobody. */
+const stuckThenSilent: Fault = (schedule) => {
+  const { agenda, chance, etcd } = schedule;
+  const links = chance.oneOf(schedule.links);
+  const leader = etcd.leader ?? 0;
+  const others = links.filter((_, member) => member !== leader);
+  const all = onLinks(links, cut(schedule), 30_000);
+  return {
+    begin: () => {
+      onLinks(others, cut(schedule), 0).begin();
+      etcd.ail(leader, chance.is(0.7) ? 'stuck' : 'stopped');
+      agenda.after(chance.between(2_000, 9_000), () => {
+        etcd.ail(leader, undefined);
+        agenda.after(chance.between(0, 1_500), () => {
+          all.begin();
+          schedule.reconsiderHealth(false);
+        });
+      });
+    },
+    heal: all.heal,
+    msMax: 40_000,
+  };
+};
+
+/** Answers take long, and then none comes any more. */
+const slowThenSilent: Fault = (schedule) => {
+  const { agenda, chance } = schedule;
+  const links = chance.oneOf(schedule.links);
+  const extraMs = chance.between(500, 6_000);
+  const all = onLinks(links, cut(schedule), 30_000);
+  return {
+    begin: () => {
+      onLinks(links, (link) => (link.extraMs = extraMs), 0).begin();
+      agenda.after(chance.between(2_000, 12_000), () => {
+        all.begin();
+        schedule.reconsiderHealth(false);
+      });
+    },
+    heal: all.heal,
+    msMax: 40_000,
+  };
+};
+
 const stoppedProcess: Fault = ({ chance, hosts }) => {
   const host = chance.oneOf(hosts);
   return { begin: () => host.stop(true), heal: () => host.stop(false), msMax: 20_000 };
@@ -66,7 +117,11 @@ const suspendedHost: Fault = ({ chance, hosts }) => {
   return { begin: () => host.suspend(true), heal: () => host.suspend(false), msMax: 30_000 };
 };
 
-const newLeader: Fault = ({ etcd }) => ({ begin: () => etcd.changeLeader(), heal: () => undefined, msMax: 1 });
+const newLeader: Fault = ({ etcd }) => ({
+  begin: () => etcd.changeLeader(),
+  heal: () => undefined,
+  msMax: 1,
+});
 
 const deletedMark: Fault = (schedule) => ({
   begin: () => schedule.deleteMark(),
@@ -80,6 +135,9 @@ const faults: readonly Fault[] = [
   allLinksButOne,
   allLinksButOne,
   slowLinks,
+  slowThenSilent,
+  stuckThenSilent,
+  stuckThenSilent,
   stoppedProcess,
   stoppedProcess,
   suspendedHost,

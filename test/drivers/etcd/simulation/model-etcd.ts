@@ -293,12 +293,12 @@ export class ModelEtcd {
 
   #holds(compare: Compare): boolean {
     const { key, rangeEnd } = compare;
-    const found = [...this.keys].filter(([one]) =>
-      rangeEnd === undefined ? one === key : one >= key && one < rangeEnd,
-    );
-    // Of nothing everything is 0, but a range without keys satisfies every comparison.
-    if (found.length === 0) return rangeEnd !== undefined || satisfies(compare, undefined);
-    return found.every(([, entry]) => satisfies(compare, entry));
+    if (rangeEnd === undefined) return satisfies(compare, this.keys.get(key));
+    // A range without keys satisfies every comparison.
+    for (const [one, entry] of this.keys) {
+      if (one >= key && one < rangeEnd && !satisfies(compare, entry)) return false;
+    }
+    return true;
   }
 
   #clock(index: number): number {

@@ -1,8 +1,12 @@
 /** One schedule: a cluster, some hosts that fight for locks, faults, and the judge that sees all of it in true time. */
 import { randomUUID } from 'node:crypto';
 import { LockTable, type Session as TableSession } from '../../../../src/drivers/memory/lock-table.js';
-import { advanceSession, startSession, wakeAtMs } from '../../../../src/drivers/etcd/session/advance-session.js';
-import { timingsFrom } from '../../../../src/drivers/etcd/timings.js';
+import {
+  advanceSession,
+  startSession,
+  wakeAtMs,
+} from '../../../../src/drivers/etcd/session/advance-session.js';
+import { timingsFrom, type Timings } from '../../../../src/drivers/etcd/timings.js';
 import type { Mode } from '../../../../src/vocabulary.js';
 import { namedResource, owner } from '../../../driver/named-resource.js';
 import { Agenda, Chance } from './agenda.js';
@@ -15,7 +19,7 @@ export const theRules: Rules = {
   start: startSession,
   advance: advanceSession,
   wakeAt: wakeAtMs,
-  timings: timingsFrom({}),
+  timings: undefined,
   clock: 'boottime',
   serializableRead: false,
 };
@@ -39,6 +43,16 @@ export interface Link {
   extraMs: number;
 }
 
+/**
+ * Valid timings, some without much room: what a broken rule gains in time shows only there.
+ */
+const timingsToTry = [
+  timingsFrom({}),
+  timingsFrom({ renewDeadlineMs: 8_000, graceMs: 1_200, marginMs: 500 }),
+  timingsFrom({ renewDeadlineMs: 8_000, renewIntervalMs: 2_500, graceMs: 1_000, marginMs: 200 }),
+  timingsFrom({ ttlMs: 5_000 }),
+];
+
 const hosts = 4;
 const workMs = 120_000;
 /** By then every lease has been given back or has expired, and every late request was decided. */
@@ -47,6 +61,7 @@ const identities = ['disk-a', 'disk-b', 'disk-c'];
 /** What the rates of two clocks differ by at most, each against true time. */
 const rateDifference = 0.005;
 
+/** The same seed and rules give the same schedule, event by event. */
 export function runSchedule(seed: number, rules: Rules = theRules): Verdict {
   return new Schedule(seed, rules).run();
 }
@@ -58,7 +73,7 @@ export class Schedule {
   readonly hosts: SimulatedHost[] = [];
   readonly links: Link[][];
   readonly #seed: number;
-  readonly #rules: Rules;
+  readonly #timings: Timings;
   readonly #faults: string[] = [];
   readonly #running = new Set<Hold>();
   /** The memory driver's own table, told of each commit: what etcd grants it has to grant too. */
@@ -80,9 +95,9 @@ export class Schedule {
 
   constructor(seed: number, rules: Rules) {
     this.#seed = seed;
-    this.#rules = rules;
     this.chance = new Chance(seed);
     const { chance, agenda } = this;
+    this.#timings = rules.timings ?? chance.oneOf(timingsToTry);
     this.#lossProbability = chance.oneOf([0, 0, 0.001, 0.02]);
     this.links = Array.from({ length: hosts }, () =>
       Array.from({ length: 3 }, () => ({ canSend: true, canReceive: true, extraMs: 0 })),
@@ -107,6 +122,7 @@ export class Schedule {
           agenda,
           chance,
           rules,
+          timings: this.#timings,
           endpoints: chance.is(0.2) ? all.slice(0, 1) : all,
           identities,
           newLease: () => ++this.#lastLease,
@@ -153,7 +169,12 @@ export class Schedule {
     this.hosts.forEach((host, index) => {
       this.links[index]?.forEach((link, member) => {
         const isWell =
-          host.isRunning && host.endpoints.includes(member) && link.canSend && link.canReceive && link.extraMs === 0 && this.etcd.isWell(member);
+          host.isRunning &&
+          host.endpoints.includes(member) &&
+          link.canSend &&
+          link.canReceive &&
+          link.extraMs === 0 &&
+          this.etcd.isWell(member);
         if (!isWell || interrupted) this.#interrupt(index, member);
         const row = this.#wellSince[index];
         if (isWell && row !== undefined) row[member] ??= this.agenda.nowMs;
@@ -171,12 +192,7 @@ export class Schedule {
 
   // --- the network ---------------------------------------------------------------------------------------------------------
 
-  #send(
-    host: SimulatedHost,
-    member: number,
-    call: ModelCall,
-    answer: (answer: ModelAnswer) => void,
-  ): void {
+  #send(host: SimulatedHost, member: number, call: ModelCall, answer: (answer: ModelAnswer) => void): void {
     const index = this.hosts.indexOf(host);
     const link = this.links[index]?.[member] as Link;
     const back = (what: ModelAnswer): void => {
@@ -301,17 +317,19 @@ export class Schedule {
     if (this.#goneMarks.has(markKey(lease))) return;
     const index = this.hosts.indexOf(host);
     const { nowMs } = this.agenda;
-    const { renewDeadlineMs, renewIntervalMs } = this.#rules.timings;
-    const fromMs = nowMs - renewDeadlineMs;
+    const { renewDeadlineMs } = this.#timings;
+    const fromMs = Math.max(nowMs - renewDeadlineMs, host.openSinceMs);
     // Three endpoints that may have to be tried in turn, a term that changed in between, and the answers.
-    const enoughMs = 3.5 * renewIntervalMs + 400;
+    const enoughMs = 0.7 * renewDeadlineMs + 600;
     const open = (this.#wellSince[index] ?? []).flatMap((since) =>
       since === undefined ? [] : [{ fromMs: since, toMs: nowMs }],
     );
     for (const spell of [...(this.#wellSpells[index] ?? []), ...open]) {
       const lengthMs = Math.min(spell.toMs, nowMs) - Math.max(spell.fromMs, fromMs);
       if (lengthMs >= enoughMs) {
-        this.#fault(`${host.name} lost its session although a way was well for ${lengthMs.toFixed(0)} ms: ${reason}`);
+        this.#fault(
+          `${host.name} lost its session although a way was well for ${lengthMs.toFixed(0)} ms: ${reason}`,
+        );
       }
     }
   }

@@ -4,7 +4,12 @@
  */
 import type { Timings } from '../../../../src/drivers/etcd/timings.js';
 import { guaranteeFrom } from '../../../../src/drivers/etcd/timings.js';
-import type { SessionCommand, SessionEvent, SessionState, SessionStep } from '../../../../src/drivers/etcd/session/session-state.js';
+import type {
+  SessionCommand,
+  SessionEvent,
+  SessionState,
+  SessionStep,
+} from '../../../../src/drivers/etcd/session/session-state.js';
 import type { GrantedLease } from '../../../../src/drivers/etcd/session/advance-session.js';
 import { compatible, type Mode } from '../../../../src/vocabulary.js';
 import type { Agenda, Chance } from './agenda.js';
@@ -16,7 +21,8 @@ export interface Rules {
   readonly start: (lease: GrantedLease, timings: Timings) => SessionStep;
   readonly advance: (state: SessionState, event: SessionEvent, timings: Timings) => SessionStep;
   readonly wakeAt: (state: SessionState, timings: Timings) => number;
-  readonly timings: Timings;
+  /** Undefined: some of the valid ones, as the seed says. */
+  readonly timings: Timings | undefined;
   /** Which clock is `nowMs`. */
   readonly clock: 'boottime' | 'monotonic';
   /** What the read of a round is. */
@@ -42,12 +48,18 @@ export interface Surroundings {
   readonly agenda: Agenda;
   readonly chance: Chance;
   readonly rules: Rules;
+  readonly timings: Timings;
   /** The member behind each endpoint. */
   readonly endpoints: readonly number[];
   readonly identities: readonly string[];
   readonly newLease: () => bigint;
   /** Sends a request; answers come late, twice, out of order, or never. */
-  readonly call: (host: SimulatedHost, member: number, call: ModelCall, answer: (answer: ModelAnswer) => void) => void;
+  readonly call: (
+    host: SimulatedHost,
+    member: number,
+    call: ModelCall,
+    answer: (answer: ModelAnswer) => void,
+  ) => void;
   /** A command runs (again). */
   readonly onRun: (hold: Hold) => void;
   readonly onLoss: (host: SimulatedHost, lease: bigint, reason: string) => void;
@@ -72,6 +84,8 @@ export class SimulatedHost {
   readonly holds = new Set<Hold>();
   lease: bigint | undefined;
   state: SessionState | undefined;
+  /** When it got its lease, in true time. */
+  openSinceMs = 0;
   stopped = false;
   suspended = false;
   readonly #world: Surroundings;
@@ -161,15 +175,16 @@ export class SimulatedHost {
   // --- the session -----------------------------------------------------------------------------------------------------
 
   #openSession(attempt = 0): void {
-    const { rules, endpoints, newLease } = this.#world;
+    const { rules, timings, endpoints, newLease } = this.#world;
     if (this.#world.isClosing()) return;
     const lease = newLease();
     const sentAtMs = this.nowMs();
     const endpoint = attempt % endpoints.length;
-    this.#ask(this.#memberOf(endpoint), { call: 'grant', lease, ttlMs: rules.timings.ttlMs }, (answer) => {
+    this.#ask(this.#memberOf(endpoint), { call: 'grant', lease, ttlMs: timings.ttlMs }, (answer) => {
       if ('error' in answer) return this.#later(200, () => this.#openSession(attempt + 1));
       this.lease = lease;
-      this.#take(rules.start({ clusterId, sentAtMs, endpoints: endpoints.length, endpoint }, rules.timings));
+      this.openSinceMs = this.#world.agenda.nowMs;
+      this.#take(rules.start({ clusterId, sentAtMs, endpoints: endpoints.length, endpoint }, timings));
       this.#later(this.#world.chance.between(0, 500), () => this.#work(lease));
     });
   }
@@ -177,7 +192,7 @@ export class SimulatedHost {
   /** Tells the state machine of its session something. */
   tell(lease: bigint, event: SessionEvent): void {
     if (this.lease !== lease || this.state === undefined) return;
-    this.#take(this.#world.rules.advance(this.state, event, this.#world.rules.timings));
+    this.#take(this.#world.rules.advance(this.state, event, this.#world.timings));
   }
 
   /** A watch on the mark has news. */
@@ -194,10 +209,10 @@ export class SimulatedHost {
   }
 
   #wake(): void {
-    const { rules, agenda } = this.#world;
+    const { rules, timings, agenda } = this.#world;
     const { state, lease } = this;
     if (state === undefined || lease === undefined) return;
-    const wakeAt = rules.wakeAt(state, rules.timings);
+    const wakeAt = rules.wakeAt(state, timings);
     if (wakeAt === this.#wakeAt || wakeAt === Infinity) return;
     this.#wakeAt = wakeAt;
     agenda.after(this.#trueMs(wakeAt), () =>
@@ -254,17 +269,24 @@ export class SimulatedHost {
         if (command.command === 'keep alive') {
           return tell({ event: 'kept', round, clusterId, raftTerm, ttlMs: answer.ttlMs ?? 0, nowMs });
         }
-        tell({ event: 'read', round, clusterId, raftTerm, createRevision: answer.key?.createRevision, nowMs });
+        tell({
+          event: 'read',
+          round,
+          clusterId,
+          raftTerm,
+          createRevision: answer.key?.createRevision,
+          nowMs,
+        });
       }),
     );
   }
 
   #lose(lease: bigint, reason: string): void {
-    const { chance, rules } = this.#world;
+    const { chance, timings } = this.#world;
     this.#world.onLoss(this, lease, reason);
     for (const hold of this.holds) {
       // Told to stop: it does, sooner or later, or the guard kills it.
-      this.#later(chance.between(0, rules.timings.graceMs * 1.3), () => this.#endHold(hold));
+      this.#later(chance.between(0, timings.graceMs * 1.3), () => this.#endHold(hold));
     }
     this.#whenAllDead(() => {
       this.tell(lease, { event: 'end', nowMs: this.nowMs() });
@@ -287,9 +309,9 @@ export class SimulatedHost {
   // --- the guard: a process of its own, which a stopped supervisor does not stop ----------------------------------------------
 
   #guard(): void {
-    const { rules, agenda } = this.#world;
+    const { timings, agenda } = this.#world;
     if (this.suspended || this.state === undefined || this.holds.size === 0) return;
-    const { killAtMs } = guaranteeFrom(this.state.confirmedAtMs, rules.timings);
+    const { killAtMs } = guaranteeFrom(this.state.confirmedAtMs, timings);
     if (this.nowMs() >= killAtMs) for (const hold of this.holds) this.#endHold(hold);
     else agenda.after(this.#trueMs(killAtMs), () => this.#guard());
   }
@@ -314,7 +336,8 @@ export class SimulatedHost {
     const { chance, identities } = this.#world;
     if (!this.#isCertain(lease)) return;
     if (this.#world.isClosing()) return this.#finish(lease);
-    const mode = (): Mode => (chance.is(0.6) ? 'exclusive' : chance.oneOf(['read', 'shared', 'part'] as const));
+    const mode = (): Mode =>
+      chance.is(0.6) ? 'exclusive' : chance.oneOf(['read', 'shared', 'part'] as const);
     const wanted = chance.is(0.3) ? identities.slice(0, 2) : [chance.oneOf(identities)];
     const locks = wanted.map((identity) => ({ identity, mode: mode() }));
     const holder = `${lease.toString(16)}.${++this.#attempts}`;
