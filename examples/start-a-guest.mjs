@@ -17,6 +17,8 @@ const manager = openManager();
 try {
   const hold = await manager.lock({ xml: await readFile(xmlFile, 'utf8'), xmlFile });
   const guest = hold.spawn(command, args, { stdio: 'inherit' });
+  // Fails if there is no such command.
+  await once(guest, 'spawn');
   const ended = once(guest, 'exit');
   hold.signal.addEventListener('abort', () => guest.kill('SIGKILL'));
 
@@ -27,9 +29,13 @@ try {
   await ended;
   await hold.release();
 } catch (error) {
-  if (!isHoldfastError(error)) throw error;
-  console.error(`${error.message}\n${error.remedy}`);
-  process.exitCode = error.exitCode;
+  if (isHoldfastError(error)) {
+    console.error(`${error.message}\n${error.remedy}`);
+    process.exitCode = error.exitCode;
+  } else if (error.code === 'ENOENT') {
+    console.error(`there is no ${error.path}: install it, or name another`);
+    process.exitCode = error.syscall?.startsWith('spawn') ? 127 : 66;
+  } else throw error;
 } finally {
   await manager.close();
 }

@@ -1,4 +1,5 @@
 /** argv -> a command of the table and the values of its options. Every mistake is a USAGE error that says what to write. */
+import { statSync } from 'node:fs';
 import { parseDuration } from '../duration.js';
 import { HoldfastError } from '../errors.js';
 import { nearestWord } from '../nearest-word.js';
@@ -162,7 +163,8 @@ function operandsOf(
       if (word !== undefined) {
         throw usage(
           `${quoted(word)} is no option of ${command.name}`,
-          `Put the command behind two dashes: holdfast ${command.name} OPTIONS -- ${word} ...`,
+          optionForFile(command, word) ??
+            `Put the command behind two dashes: holdfast ${command.name} OPTIONS -- ${word} ...`,
         );
       }
       if (behind.length === 0) {
@@ -182,7 +184,10 @@ function operandsOf(
       return holdOperands(command, [...words, ...behind]);
     case 'none': {
       const extra = word ?? behind[0];
-      if (extra !== undefined) throw usage(`${command.name} takes no ${quoted(extra)}`, seeHelp(command));
+      if (extra !== undefined) {
+        const remedy = optionForFile(command, extra) ?? seeHelp(command);
+        throw usage(`${command.name} takes no ${quoted(extra)}`, remedy);
+      }
       return [];
     }
   }
@@ -190,12 +195,27 @@ function operandsOf(
 
 function holdOperands(command: CommandEntry, words: readonly string[]): readonly string[] {
   const { name, takes, operands = '' } = command;
-  if (takes === 'hold' && words.length > 1) throw usage(`${name} takes one hold at a time`, seeHelp(command));
+  const [, second] = words;
+  if (takes === 'hold' && second !== undefined) {
+    throw usage(`${name} takes one hold at a time`, optionForFile(command, second) ?? seeHelp(command));
+  }
   if (words.length === 0) throw usage(`${name} needs a hold`, `Write: holdfast ${name} ${operands}`);
   if (takes === 'hold and names' && words.length === 1) {
     throw usage(`${name} needs a disk or lease of the hold`, `Write: holdfast ${name} ${operands}`);
   }
   return words;
+}
+
+const executable = 0o111;
+
+/** What to write for a word that is a file, unless it may be the command that is to run. */
+function optionForFile({ name, takes, operands, options }: CommandEntry, word: string): string | undefined {
+  const stats = statSync(word, { throwIfNoEntry: false });
+  const isCommand = takes === 'behind dashes' && stats?.isFile() === true && (stats.mode & executable) !== 0;
+  const option = word.endsWith('.xml') ? 'xml' : 'disk';
+  if (stats === undefined || isCommand || !options.some((one) => one.name === option)) return undefined;
+  const rest = operands === undefined ? '' : ` ${operands}`;
+  return `Write: holdfast ${name} --${option} ${word}${rest}`;
 }
 
 function unknownOption(command: CommandEntry, rawName: string): HoldfastError {

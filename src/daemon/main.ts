@@ -85,7 +85,7 @@ async function takePlace(
     const before = options.takeOver ? takeOver(successorPath) : undefined;
     if (before !== undefined) return { before, served: servedBy(before.sockets) };
     try {
-      return { before, served: openServed(options, gid) };
+      return { before, served: openServed(options, gid, successorPath) };
     } catch (error) {
       // Somebody serves whose keeper nobody can ask yet: it is just being replaced.
       if (!options.takeOver || !isHoldfastError(error, 'IN_USE') || monotonicMs() >= end) throw error;
@@ -97,13 +97,18 @@ async function takePlace(
 function openServed(
   { lockdSocket, apiSocket, pidFile }: DaemonOptions,
   gid: number | undefined,
+  successorPath: string,
 ): ServedSockets {
+  // libvirt makes it so itself, for its own sockets that everybody may reach; but it may start later.
+  const isLibvirts = pidFile !== undefined && process.geteuid?.() === 0;
   return openSockets(
     [
-      { name: 'lockd', path: lockdSocket },
+      { name: 'lockd', path: lockdSocket, ...(isLibvirts ? { folderMode: 0o755 } : {}) },
       { name: 'api', path: apiSocket, ...(gid === undefined ? {} : { gid }) },
     ],
     pidFile,
+    process.env,
+    successorPath,
   );
 }
 
@@ -128,7 +133,10 @@ function failed(error: unknown): number {
     return data.exitCode;
   }
   const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
-  writeSync(stderr, known ? `holdfastd: ${error.message}\n  try       ${error.remedy}\n` : `holdfastd: ${text}\n`);
+  writeSync(
+    stderr,
+    known ? `holdfastd: ${error.message}\n  try       ${error.remedy}\n` : `holdfastd: ${text}\n`,
+  );
   return known ? error.exitCode : bug;
 }
 

@@ -66,15 +66,19 @@ function applianceOf(ppid: number, options: { readonly root?: string }): { paren
   return parent === undefined || /^(systemd|init|libvirtd|virtqemud)$/.test(parent.program) ? {} : { parent };
 }
 
-const lockDaemon = /(?:^|\/)holdfastd(?:\.js)?$/;
+/** The command or the daemon of Holdfast. */
+const own = /(?:^|\/)(?<name>holdfastd?)(?:\.js)?$/;
 
 /**
  * The kernel's short name is cut off after 15 bytes, and may be a thread's (`MainThread`), so the first argument, which
  * all users can see, is better, unless the process wrote a title over it (`nginx: master process`).
  */
 function programName({ exe, argv, comm }: ProcessInfo): string {
-  // Of Holdfast's own daemon the interpreter says nothing.
-  if (exe === 'node' && lockDaemon.test(argv[1] ?? '')) return 'holdfastd';
+  // Of Holdfast itself the interpreter says nothing.
+  if (exe === 'node') {
+    const program = own.exec(argv.slice(1).find((word) => !word.startsWith('-')) ?? '')?.groups?.['name'];
+    if (program !== undefined) return program;
+  }
   if (exe !== undefined) return exe;
   const [first = ''] = argv;
   // A login shell has a dash in front.

@@ -1,7 +1,10 @@
 import assert from 'node:assert/strict';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { test } from 'node:test';
 import { parseArguments } from '../../src/cli/parse-arguments.js';
 import { HoldfastError } from '../../src/errors.js';
+import { privateFolder } from '../beds/private-folder.js';
 
 function usageOf(...argv: string[]): { message: string; remedy: string } {
   try {
@@ -94,6 +97,29 @@ test('run needs a command behind dashes', () => {
   assert.match(usageOf('run', '--disk', 'a', 'true').remedy, /OPTIONS -- true/);
   assert.match(usageOf('list', 'x').message, /takes no 'x'/);
   assert.match(usageOf('--disk', 'run').remedy, /holdfast COMMAND --disk/);
+});
+
+test('a word that is a file is told the option for it; a program is not', () => {
+  const folder = privateFolder();
+  const disk = join(folder, 'web1.qcow2');
+  const xml = join(folder, 'web1.xml');
+  const program = join(folder, 'program');
+  for (const [path, mode] of [
+    [disk, 0o600],
+    [xml, 0o600],
+    [program, 0o700],
+  ] as const)
+    writeFileSync(path, '', { mode });
+  assert.equal(usageOf('plan', disk).remedy, `Write: holdfast plan --disk ${disk}`);
+  assert.equal(usageOf('plan', xml).remedy, `Write: holdfast plan --xml ${xml}`);
+  assert.equal(
+    usageOf('run', disk, '--', 'x').remedy,
+    `Write: holdfast run --disk ${disk} -- COMMAND [ARGUMENT...]`,
+  );
+  assert.match(usageOf('run', program).remedy, /OPTIONS -- \//);
+  assert.equal(usageOf('attach', 'web1', disk).remedy, `Write: holdfast attach --disk ${disk} HOLD`);
+  assert.match(usageOf('release', 'web1', disk).remedy, /help release/);
+  assert.match(usageOf('plan', join(folder, 'missing')).remedy, /help plan/);
 });
 
 test('help and version, in all their spellings', () => {

@@ -149,3 +149,19 @@ test('examples/start-a-guest.mjs', () => {
   assert.match(stdout, /^held: .*extra\.img/m);
   assert.match(stdout, /^guest$/m);
 });
+
+test('examples/start-a-guest.mjs says what is missing', () => {
+  const file = example('start-a-guest.mjs');
+  const run = (...args: string[]): { status: number | null; stderr: string } =>
+    spawnSync(process.execPath, [file, ...args], { cwd: folder, encoding: 'utf8' });
+  const noCommand = run('web1.xml', 'extra.img', 'no-such-qemu');
+  assert.deepEqual(
+    [noCommand.status, noCommand.stderr],
+    [127, 'there is no no-such-qemu: install it, or name another\n'],
+  );
+  const noXml = run('missing.xml', 'extra.img', 'true');
+  assert.deepEqual(
+    [noXml.status, noXml.stderr],
+    [66, 'there is no missing.xml: install it, or name another\n'],
+  );
+});

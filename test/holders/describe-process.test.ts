@@ -34,6 +34,14 @@ test('the program: its file, else its first argument, else the kernel’s name',
   assert.equal(program({ comm: 'kworker/0:1' }), 'kworker/0:1');
 });
 
+test('Holdfast itself, and not what interprets it', (t) => {
+  const program = (...argv: string[]): string | undefined =>
+    describeProcess(42, { root: recorded(t, { exe: '/usr/bin/node', argv: ['node', ...argv] }) })?.program;
+  assert.equal(program('--v8-pool-size=0', '--', '/usr/bin/holdfast', 'run', '--supervise'), 'holdfast');
+  assert.equal(program('/usr/lib/node_modules/holdfast/dist/daemon/holdfastd.js'), 'holdfastd');
+  assert.equal(program('/home/me/holdfast/job.js', 'holdfast'), 'node');
+});
+
 test('a guest only of an emulator, also where its file cannot be seen', (t) => {
   const argv = ['/usr/bin/qemu-system-x86_64', '-name', 'guest=web1', '-chardev', 'socket,id=charmonitor'];
   const hidden = describeProcess(42, { root: recorded(t, { argv }) });

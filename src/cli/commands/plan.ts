@@ -41,10 +41,12 @@ export function renderPlan(checked: CheckedPlan, style: Style): string {
     resourceOf(item),
     item.resource?.identity ?? '-',
     item.mode ?? '-',
-    { text: verdictOf(item), ...(item.verdict === 'refuse' ? { paint: style.red } : {}) },
+    { text: item.verdict, ...(item.verdict === 'refuse' ? { paint: style.red } : {}) },
     grantedNow(item, states.get(item.resource?.identity ?? ''), style),
   ]);
   const parts = [renderTable(['RESOURCE', 'IDENTITY', 'MODE', 'VERDICT', 'NOW'], rows, style)];
+  const reasons = checked.items.flatMap(reasonOf);
+  if (reasons.length > 0) parts.push('\n', ...reasons);
   const refusals = [...refusedItems(checked), ...statesInTheWay(checked)];
   if (refusals.length > 0) parts.push('\n', ...refusals.map((error) => renderRefusal(error, { style })));
   if (checked.notes.length > 0)
@@ -60,8 +62,11 @@ function resourceOf({ label, role, target }: PlanItem): string {
   return what === undefined ? label : `${label} (${what})`;
 }
 
-function verdictOf({ verdict, reason }: PlanItem): string {
-  return reason === undefined ? verdict : `${verdict}: ${reason}`;
+/** Below the table, which it would make too wide; that of what is refused stands in the refusal. */
+function reasonOf(item: PlanItem): string[] {
+  const { verdict, reason } = item;
+  if (verdict === 'refuse' || reason === undefined) return [];
+  return [`${verdict}: ${printable(resourceOf(item))}: ${printable(reason)}\n`];
 }
 
 function grantedNow({ verdict }: PlanItem, state: ResourceState | undefined, style: Style): Cell {
