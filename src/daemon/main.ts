@@ -15,7 +15,9 @@ import { version } from '../version.js';
 import { writePid } from './keeper/guard-file.js';
 import { logKeeper } from './keeper/keeper-log.js';
 import { Keeper } from './keeper/keeper.js';
+import { KeptThings } from './keeper/kept-things.js';
 import { closeSockets, openSockets, type ServedSockets } from './keeper/listening-sockets.js';
+import { openServiceStore, takeStoredLocks, thingsOf } from './keeper/service-store.js';
 import { descriptorsOf, servedBy } from './keeper/served-descriptors.js';
 import { adoptedDaemon } from './keeper/start-keeper.js';
 import { takeOver, type TakenOver } from './keeper/take-over.js';
@@ -52,6 +54,10 @@ async function keep(
   adopted: ReturnType<typeof adoptedDaemon>,
 ): Promise<number> {
   const successorPath = join(privateDirectory(runtimeDirectory()), 'keeper.sock');
+  const stored = takeStoredLocks();
+  const store = openServiceStore(stored, (error) =>
+    logKeeper('the service manager takes no more descriptors', { error: error.message }),
+  );
   const { before, served } =
     adopted === undefined
       ? await takePlace(options, gid, successorPath)
@@ -63,7 +69,8 @@ async function keep(
     sockets: descriptorsOf(served),
     log: logKeeper,
     successorPath,
-    ...(before === undefined ? {} : { things: before.things }),
+    things: before?.things ?? { lockd: thingsOf(stored), api: new KeptThings() },
+    ...(store === undefined ? {} : { store }),
     ...(adopted === undefined ? {} : { adopt: adopted.daemon }),
   });
   before?.confirm();

@@ -10,6 +10,7 @@ import { errno, libcFunction, systemError } from './libc.js';
 
 const AF_UNIX = 1;
 const SOCK_STREAM = 1;
+const SOCK_DGRAM = 2;
 const SOCK_SEQPACKET = 5;
 const SOCK_NONBLOCK = 0o4000;
 const SOCK_CLOEXEC = 0o2000000;
@@ -84,6 +85,11 @@ export function connectUnix(path: string): number {
 /** The same to a socket of `listenMessages`. */
 export function connectMessages(path: string): number {
   return connectTo(newSocket(SOCK_SEQPACKET), path);
+}
+
+/** The same to a socket of datagrams, which never blocks. */
+export function connectDatagrams(path: string): number {
+  return connectTo(newSocket(SOCK_DGRAM | SOCK_NONBLOCK), path);
 }
 
 function connectTo(fd: number, path: string): number {

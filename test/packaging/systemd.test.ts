@@ -97,16 +97,27 @@ test('a daemon that is killed is started again, and the lock is held all the tim
   assert.equal(lockOn(disk), 'write');
 });
 
+/** What systemd's store has; `systemctl` counts it. */
+const stored = async (): Promise<number> =>
+  Number(await host.run('systemctl', 'show', '-p', 'NFileDescriptorStore', '--value', 'holdfastd.service'));
+
 for (const [what, args] of [
   ['both processes are killed', ['kill', '--signal=KILL', '--kill-whom=all']],
   ['it is restarted', ['restart']],
 ] as const) {
-  test(`when ${what}, holdfastd takes the lock again`, { skip }, async () => {
+  test(`when ${what}, systemd holds the lock until holdfastd is back`, { skip }, async () => {
+    await until(async () => (await stored()) === 1, 'the lock in the store');
     const first = await processes();
+    const watched = watchLock(disk);
     await host.run('systemctl', ...args, 'holdfastd.service');
     await untilAnotherDaemon(first);
-    await until(() => lockOn(disk) === 'write', 'the lock');
+    assert.equal(await watched.stop(), 0);
     await until(async () => (await activeUnits('holdfastd.service'))[0] === 'active', 'the service');
+    // It is holdfastd's again, and not the store's alone.
+    await virsh('suspend', 'web1');
+    assert.equal(lockOn(disk), 'none');
+    await virsh('resume', 'web1');
+    assert.equal(lockOn(disk), 'write');
   });
 }
 

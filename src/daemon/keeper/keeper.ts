@@ -19,6 +19,7 @@ import { Epoll, readable } from '../../system/epoll.js';
 import { DaemonProcess, type AdoptedDaemon } from './daemon-process.js';
 import { KeptThings } from './kept-things.js';
 import { channelNames, type ChannelName } from './channel-names.js';
+import type { ServiceStore } from './service-store.js';
 import { type Successor, SuccessorSocket } from './successor.js';
 
 export interface KeeperOptions {
@@ -34,6 +35,8 @@ export interface KeeperOptions {
   readonly successorPath?: string;
   /** What another keeper had. */
   readonly things?: Readonly<Record<ChannelName, KeptThings>>;
+  /** Where the service manager keeps the locks of libvirt's protocol as well. */
+  readonly store?: ServiceStore;
   /** A daemon that runs: its own keeper has ended, and it has started this one. */
   readonly adopt?: AdoptedDaemon;
 }
@@ -74,7 +77,8 @@ export class Keeper {
     // What it has lives long, and there is little else: V8 would make room for garbage that there is not (16 MB, twice).
     setFlagsFromString('--semi-space-growth-factor=1');
     this.#things = options.things ?? { lockd: new KeptThings(), api: new KeptThings() };
-    const { successorPath, adopt } = options;
+    const { successorPath, adopt, store } = options;
+    if (store !== undefined) this.#things.lockd.mirrorIn(store);
     if (successorPath !== undefined) this.#successors = new SuccessorSocket(successorPath, this.#epoll);
     if (adopt !== undefined) {
       this.#daemon = DaemonProcess.adopt(adopt, this.#epoll, this.#things);
@@ -90,6 +94,7 @@ export class Keeper {
     process.on('SIGTERM', stop).on('SIGINT', stop).on('SIGHUP', replace);
     for (;;) {
       this.#beInTime();
+      this.#options.store?.tell(monotonicMs());
       if (this.#state === 'over') return 'taken over';
       if (this.#daemon === undefined && this.#state === 'stopping') return 'stopped';
       this.#epoll.wait(Math.max(0, Math.ceil(this.#nextMs() - monotonicMs())), (fd) => this.#handle(fd));
@@ -102,7 +107,8 @@ export class Keeper {
     const next =
       this.#daemon === undefined ? this.#startAtMs : Math.min(this.#killAtMs, this.#daemon.readAtMs);
     const waits = this.#state === 'handing over' && this.#daemon === undefined;
-    return Math.min(waits ? Infinity : next, monotonicMs() + turnMs);
+    const tellMs = this.#options.store?.tellAtMs ?? Infinity;
+    return Math.min(waits ? Infinity : next, tellMs, monotonicMs() + turnMs);
   }
 
   #beInTime(): void {

@@ -1,4 +1,5 @@
 /** What the keeper has of one channel: descriptors and records by id. */
+import { monotonicMs } from '../../system/clock.js';
 import { closeDescriptor } from '../../system/descriptors.js';
 import { setSendBuffer } from '../../system/unix-socket.js';
 import { keepKind, KeepReader, KeepWriter, type KeepEntry } from './keep-message.js';
@@ -14,8 +15,15 @@ const listOf = ({ descriptors }: KeptThing): readonly number[] =>
 
 const queueBytes = 8 * 1024 * 1024;
 
+/** Another place that keeps the same, of what has one descriptor. */
+export interface KeptMirror {
+  kept(id: number, fd: number, nowMs: number): void;
+  dropped(id: number): void;
+}
+
 export class KeptThings {
   readonly #things = new Map<number, KeptThing>();
+  #mirror: KeptMirror | undefined;
 
   get size(): number {
     return this.#things.size;
@@ -24,11 +32,23 @@ export class KeptThings {
   add(id: number, thing: KeptThing): void {
     this.remove(id);
     this.#things.set(id, thing);
+    this.#tellMirror(id, thing);
+  }
+
+  /** What is here, and from now on what comes and goes. */
+  mirrorIn(mirror: KeptMirror): void {
+    this.#mirror = mirror;
+    for (const [id, thing] of this.#things) this.#tellMirror(id, thing);
+  }
+
+  #tellMirror(id: number, { descriptors }: KeptThing): void {
+    if (typeof descriptors === 'number') this.#mirror?.kept(id, descriptors, monotonicMs());
   }
 
   remove(id: number): void {
     const thing = this.#things.get(id);
     if (thing === undefined) return;
+    this.#mirror?.dropped(id);
     for (const fd of listOf(thing)) closeDescriptor(fd);
     this.#things.delete(id);
   }

@@ -14,6 +14,7 @@ import { AttentiveWait } from './attentive-wait.js';
 import { counters } from './counters.js';
 import { HeldLocks } from './held-locks.js';
 import { Journal, readJournal } from './journal.js';
+import { onlyWhatIsTrue } from './stored-locks.js';
 import { LockTable, type Lock } from './lock-table.js';
 import type { LockdEvent } from './lockd-event.js';
 import { LockdReports } from './lockd-reports.js';
@@ -88,9 +89,10 @@ function serve(port: MessagePort, data: LockdWorkerData): void {
   });
   const procedures = new Procedures({ table, held, owners, reports });
 
+  const journal = readJournal(data.journalPath);
   const takenUp = held.takeUp(
-    channel.takeKept(),
-    readJournal(data.journalPath),
+    onlyWhatIsTrue(channel.takeKept(), journal, (id) => channel.drop(id)),
+    journal,
     ({ pid, startTime }) => knownStartTime(pid) === startTime,
   );
   // The keeper says nothing more: what can be read is its end.
