@@ -15,6 +15,8 @@ const packages = [
   'lsof',
   'systemd',
   'mandoc',
+  'zsh',
+  'fish',
 ];
 
 function isInstalled(name) {

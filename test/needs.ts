@@ -29,6 +29,8 @@ export type Part =
   | 'setpriv'
   | 'systemd'
   | 'mandoc'
+  | 'zsh'
+  | 'fish'
   | 'etcd'
   | 'openssl';
 
@@ -85,6 +87,8 @@ const checks: Record<Part, () => string | undefined> = {
   setpriv: () => programMissing('setpriv', 'util-linux'),
   systemd: () => programMissing('systemd-analyze', 'systemd'),
   mandoc: () => programMissing('mandoc', 'mandoc'),
+  zsh: () => programMissing('zsh', 'zsh'),
+  fish: () => programMissing('fish', 'fish'),
   etcd: () => programMissing('etcd', 'etcd-server'),
   openssl: () => programMissing('openssl', 'openssl'),
 };
