@@ -148,6 +148,11 @@ export class SystemdHost {
     writeFileSync(join(folder, 'own.conf'), text);
   }
 
+  /** Its files, as others reach them. */
+  get root(): string {
+    return `/proc/${this.#init}/root`;
+  }
+
   /** What runs a command there, to be put before it. */
   get enter(): readonly string[] {
     const clean = ['env', '-u', 'HOLDFAST_RUNTIME_DIR', '-u', 'XDG_CONFIG_HOME'];
