@@ -48,9 +48,17 @@ export class EventLog {
     for (const listener of this.#listeners) listener(entry);
   }
 
+  /** Of the last event; 0: there was none yet. */
+  get lastId(): number {
+    return this.#lastId;
+  }
+
   /** Those after an id that are still remembered. An id of an earlier process means all of them. */
   after(id: number): readonly DaemonEvent[] {
-    return id > this.#lastId ? [...this.#remembered] : this.#remembered.filter((event) => event.id > id);
+    if (id > this.#lastId) return [...this.#remembered];
+    // Ids have no gaps.
+    const count = this.#lastId - id;
+    return count === 0 ? [] : this.#remembered.slice(-count);
   }
 
   /** Gives what ends it. */

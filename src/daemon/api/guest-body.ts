@@ -1,6 +1,7 @@
 /** What a body says of a guest, as the manager takes it. */
 import { HoldfastError } from '../../errors.js';
 import type { GuestInput, LeaseDescription } from '../../index.js';
+import type { Peer } from './peer.js';
 import type { PlanBody } from './request-schemas.js';
 
 const unnamed = { kind: 'command', name: 'command' } as const;
@@ -31,6 +32,24 @@ export function guestInput(body: PlanBody, name = 'holdfastd'): GuestInput {
           owner: { name: owner.name, uuid: owner.uuid, ...(owner.id === undefined ? {} : { id: owner.id }) },
         }),
   };
+}
+
+/** The host's own libvirts, with nothing that could lead elsewhere. */
+const ownLibvirt = /^[a-z]+:\/\/\/(?:system|session)?$/;
+
+/**
+ * libvirt's client, which the daemon runs, connects as the URI says: through any program that it names
+ * (`qemu+ext:///system?command=...`), and to any host. Who may only look must not start one.
+ * Throws `NOT_PERMITTED`.
+ */
+export function requireOwnLibvirt({ connect, domain }: PlanBody, { may }: Peer): void {
+  if (may === 'change') return;
+  const uris = [connect, ...[domain ?? []].flat().map((one) => one.connect)];
+  const other = uris.find((uri) => uri !== undefined && !ownLibvirt.test(uri));
+  if (other === undefined) return;
+  throw new HoldfastError('NOT_PERMITTED', `members of the group may not have ${other} asked`, {
+    remedy: 'Name a libvirt of this host, qemu:///system, or give the XML.',
+  });
 }
 
 function describeLease(lease: NonNullable<PlanBody['leases']>[number]): LeaseDescription {

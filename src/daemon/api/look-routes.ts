@@ -4,9 +4,10 @@ import type { FastifyInstance } from 'fastify';
 import { version } from '../../version.js';
 import type { DriverAnswer, HealthAnswer } from './answer-schemas.js';
 import type { ApiContext } from './api-context.js';
-import { guestInput } from './guest-body.js';
+import { guestInput, requireOwnLibvirt } from './guest-body.js';
 import { lockAnswers } from './lock-answers.js';
 import { withGuests } from './lockd-holders.js';
+import { peerOf } from './peer.js';
 import { NoQuery, type PlanBody } from './request-schemas.js';
 import { failures, listOf, schema } from './route-schemas.js';
 import { untilGone } from './until-gone.js';
@@ -14,7 +15,7 @@ import { untilGone } from './until-gone.js';
 const startedAt = new Date().toISOString();
 
 export function addLookRoutes(app: FastifyInstance, context: ApiContext): void {
-  const { manager, book, lockd, metrics, restarts } = context;
+  const { manager, book, lockd, metrics, restarts, lookers } = context;
   const locks = (): ReturnType<typeof lockAnswers> => lockAnswers(lockd);
 
   app.get(
@@ -81,7 +82,8 @@ export function addLookRoutes(app: FastifyInstance, context: ApiContext): void {
         response: { 200: schema('Plan'), ...failures },
       },
     },
-    async ({ body }, reply) => {
+    async ({ body, raw }, reply) => {
+      requireOwnLibvirt(body, peerOf(raw.socket, lookers));
       const { allowUnlocked, explain } = body;
       const options = {
         ...(allowUnlocked === undefined ? {} : { allowUnlocked }),
@@ -104,7 +106,8 @@ export function addLookRoutes(app: FastifyInstance, context: ApiContext): void {
         response: { 200: listOf('Use'), ...failures },
       },
     },
-    async ({ body }, reply) => {
+    async ({ body, raw }, reply) => {
+      requireOwnLibvirt(body, peerOf(raw.socket, lookers));
       const uses = await manager.who(guestInput(body), { signal: untilGone(reply) });
       return Promise.all(
         uses.map(async (use) => ({ ...use, holders: await withGuests(use.holders, locks) })),

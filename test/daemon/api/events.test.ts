@@ -124,6 +124,39 @@ test('a guest of libvirt is told which hold of the API is in its way', async () 
   await daemon.api.ask('DELETE', `/v1/holds/${taken.data.id}`);
 });
 
+test('a listener that never reads costs the daemon nothing, and all comes to one that reads', async () => {
+  const { api } = daemon;
+  const disks = Array.from({ length: 300 }, (_, n) => ({ path: join(folder, `many-${n}.img`) }));
+  for (const { path } of disks) writeFileSync(path, 'data');
+  const { pid } = (await api.get('/v1/health')).data;
+  const deaf = daemon.api.send('GET', '/v1/events', undefined, { 'last-event-id': '0' });
+  deaf.on('error', () => undefined);
+  const [unread] = (await once(deaf, 'response')) as [IncomingMessage];
+  unread.pause();
+  const stream = await listen();
+  const holds = 30;
+  for (let n = 0; n < holds; n++) {
+    const { data } = await api.post('/v1/holds', { disks, allowUnlocked: true, explain: false });
+    await api.ask('DELETE', `/v1/holds/${data.id}`);
+  }
+  await until(() => stream.events.length >= 2 * holds, 'the events');
+  stream.close();
+  // All of it at once, which is more than a socket takes; one reads it, one does not.
+  const deafer = daemon.api.send('GET', '/v1/events', undefined, { 'last-event-id': '0' });
+  deafer.on('error', () => undefined);
+  await once(deafer, 'response');
+  const late = await listen({ 'last-event-id': '0' });
+  await until(() => late.events.length >= 2 * holds, 'what was remembered');
+  assert.deepEqual(
+    late.events.map(({ id }) => id),
+    late.events.map((_, index) => index + (late.events[0]?.id ?? 0)),
+  );
+  late.close();
+  deaf.destroy();
+  deafer.destroy();
+  assert.equal((await api.get('/v1/health')).data.pid, pid, 'it was not started again');
+});
+
 test('listeners are let go when the daemon ends', async () => {
   const stream = await listen();
   await daemon.stop();

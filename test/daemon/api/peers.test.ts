@@ -1,7 +1,7 @@
 /** Who may do what: as the kernel says who asks. */
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { chmodSync, mkdirSync, statSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { accessOf } from '../../../src/daemon/api/peer.js';
@@ -75,6 +75,25 @@ describe('other users', { skip: lacks('root', 'setpriv') }, () => {
     for (const change of ['extend', 'shrink', 'suspend', 'resume', 'hand-over']) {
       assert.equal(ask('POST', `/v1/holds/0123456789ab/${change}`, {}), '403', change);
     }
+  });
+
+  test('a member makes the daemon ask no libvirt but the host’s own, because an URI can name a program to run', () => {
+    const made = join(folder, 'made-by-a-member');
+    const program = join(folder, 'program');
+    writeFileSync(program, `#!/bin/sh\ntouch ${made}\n`, { mode: 0o755 });
+    const connect = `qemu+ext:///system?command=${program}`;
+    for (const body of [
+      { domain: { connect, name: 'web1' } },
+      { domain: [{ name: 'web1' }, { connect, name: 'web2' }] },
+      { domain: { name: 'web1' }, connect },
+      { xml: '<domain/>', connect: 'test:///default' },
+    ]) {
+      for (const path of ['/v1/plan', '/v1/who'])
+        assert.equal(askAs(member, daemon.apiSocket, 'POST', path, body), '403', JSON.stringify(body));
+    }
+    assert.equal(existsSync(made), false);
+    const local = { domain: { connect: 'qemu:///system', name: 'no such domain' } };
+    assert.match(askAs(member, daemon.apiSocket, 'POST', '/v1/plan', local), /^(?:404|503)$/);
   });
 
   test('anybody else cannot connect; and if he could, he would be refused', () => {
