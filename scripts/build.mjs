@@ -88,6 +88,7 @@ async function buildCommand() {
       asciiOnly(`(function (exports, require, module, __filename, __dirname) { ${code}\n})`),
     );
   }
+  await buildGuard();
   // Neither the ending .cjs, with which publint wants `#!/usr/bin/env` (a process more), nor the package's type.
   writeFileSync(join(folder, 'package.json'), '{ "type": "commonjs" }\n');
   const parts = ['launcher.sh', 'loader.cjs'].map((name) =>
@@ -103,6 +104,14 @@ async function buildCommand() {
     });
   }
   return inside;
+}
+
+/** The program that stands between a supervisor and its command: of the command, and of the library and the daemon too. */
+async function buildGuard() {
+  await bundle(
+    { input: { guard: 'src/guard/main.ts' }, external: ['koffi'], plugins: [fastBuiltins] },
+    { file: join(folder, 'guard.js'), format: 'cjs', comments: false, minify },
+  );
 }
 
 rmSync(join(root, 'dist'), { recursive: true, force: true });

@@ -24,7 +24,7 @@ export type { DaemonDriver, DaemonGuest, DaemonHold, DaemonLock } from './daemon
 export type { SavedHold } from './manager/saved-hold.js';
 export { runInPlace } from './manager/run-in-place.js';
 export type { LookOptions, ResourceUse } from './manager/who.js';
-export { superviseCommand, type SuperviseOptions } from './manager/supervise.js';
+export { startGuardEarly, superviseCommand, type SuperviseOptions } from './manager/supervise.js';
 export { becomeCommand, findCommand, requireFaithfulArguments } from './system/exec.js';
 export { isReaderGone } from './system/reader-gone.js';
 export { takeLaunchState, type LaunchState } from './system/launch-state.js';

@@ -21,6 +21,11 @@ export interface DriverAbout {
   readonly doesNotGuarantee: readonly string[];
   /** Whether Holdfast has to stay beside the command (a lock that must be renewed), or the command can hold alone. */
   readonly supervise: boolean;
+  /**
+   * Its grants end by themselves unless they are renewed (`Grant.guarantee`). Said here too, what needs a moment to start
+   * can be started meanwhile. Missing: not known before the grant.
+   */
+  readonly renews?: boolean;
 }
 
 /** What a driver gives for an `acquire`: all the requests, granted. */
@@ -93,7 +98,10 @@ export interface Driver {
   shrink?(grant: Grant, identities: readonly string[]): Promise<Grant>;
   /** Gives the locks back while the guest is paused, and remembers what is needed to resume. */
   suspend?(grant: Grant): Promise<void>;
-  /** Takes them again; throws `LOST` if someone else had them in between. */
+  /**
+   * Takes them again; throws `LOST` if someone else had them in between. Also of a grant that is lost (`Grant.lost` has
+   * settled), by which nothing runs any more: only if nobody has had it since.
+   */
   resume?(grant: Grant, options: AcquireOptions): Promise<Grant>;
   /** Offers the grant to a receiver; it stays held until the offer is accepted. */
   offer?(grant: Grant): Promise<Offer>;

@@ -68,6 +68,8 @@ function factoryFault(value: unknown, name: string): string | undefined {
       return `\`about.${field}\` is no list of strings`;
     }
   }
+  if (about['renews'] !== undefined && typeof about['renews'] !== 'boolean')
+    return '`about.renews` is neither true nor false';
   return typeof about['supervise'] === 'boolean' ? undefined : '`about.supervise` is neither true nor false';
 }
 

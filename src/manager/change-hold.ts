@@ -88,3 +88,16 @@ export async function resumeGrants(held: readonly HeldGrant[], options: AcquireO
     throw error;
   }
 }
+
+/**
+ * Takes again what was lost, if nobody had it since. Throws `LOST` if somebody did, and `UNSUPPORTED` before anything is
+ * taken. What was taken before an error is lost no longer, and is not asked for again.
+ */
+export async function retakeGrants(lost: readonly HeldGrant[], options: AcquireOptions): Promise<void> {
+  const unable = lost.find(({ driver }) => driver.resume === undefined);
+  if (unable !== undefined || lost.length === 0) {
+    const who = unable === undefined ? 'this hold' : `driver ${unable.about.name}`;
+    throw new HoldfastError('UNSUPPORTED', `${who} cannot take again what was lost`);
+  }
+  for (const part of lost) part.grant = (await part.driver.resume?.(part.grant, options)) ?? part.grant;
+}

@@ -99,6 +99,11 @@ export class DriverChain {
     return started;
   }
 
+  /** Whether grants of one of them end by themselves; starts none. Throws what discovery throws. */
+  async renews(): Promise<boolean> {
+    return (await (this.#slots ??= this.#find())).some(({ about }) => about.renews === true);
+  }
+
   async #explained<Result>(driver: string, step: () => Promise<Result>): Promise<Result> {
     try {
       return await step();

@@ -74,6 +74,11 @@ export function holdKeeper(
       await resumeGrants(contents.held, { signal, unlockOnRelease });
       rewritten(contents);
     },
+    retake: async (contents, lost, signal) => {
+      const { retakeGrants } = await import('./change-hold.js');
+      await retakeGrants(lost, { signal, unlockOnRelease });
+      rewritten(contents);
+    },
     end: async (contents, how, shared) => {
       office.forget(contents.id);
       try {

@@ -1,10 +1,12 @@
 /** A hold: a plan that was granted, until it ends. */
 import { spawn, type ChildProcess, type SpawnOptions } from 'node:child_process';
 import { HoldfastError } from '../errors.js';
+import type { Guarantee } from '../driver/contract.js';
 import type { LockRequest, Loss, Owner, Plan } from '../vocabulary.js';
 import { withoutName } from '../plan/make-plan.js';
 import { aborted, joinSignals } from './abort.js';
 import type { HeldGrant } from './driver-chain.js';
+import { earliestGuarantee } from './earliest-guarantee.js';
 import type { GuestInput } from './guest-input.js';
 import type { LockOptions, OwnerProcess } from './lock-options.js';
 import { savedHold, type SavedHold } from './saved-hold.js';
@@ -29,6 +31,8 @@ export interface HoldKeeper {
   ): Promise<{ readonly contents: HoldContents; readonly failure: unknown }>;
   suspend(hold: HoldContents): Promise<void>;
   resume(hold: HoldContents, signal: AbortSignal): Promise<void>;
+  /** Takes again what was lost, in place. Throws `LOST` if somebody had it, `UNSUPPORTED` if a driver cannot tell. */
+  retake(hold: HoldContents, lost: readonly HeldGrant[], signal: AbortSignal): Promise<void>;
   /** Writes down what has changed. */
   rewrite(hold: HoldContents): Promise<HoldContents>;
   /** Gives the locks back, unless it is abandoned. `shared`: a child may have inherited them. */
@@ -64,6 +68,8 @@ export class Hold {
   #changing: Promise<unknown> = Promise.resolve();
   #extending: AbortController | undefined;
   readonly #watched = new WeakSet<Promise<Loss>>();
+  /** Those that have settled. */
+  readonly #lostOnes = new WeakSet<Promise<Loss>>();
 
   /** Made by `manager.lock`. */
   constructor(contents: HoldContents, keeper: HoldKeeper) {
@@ -116,6 +122,22 @@ export class Hold {
     >;
   }
 
+  /** Until when it is certain, if a grant of it ends by itself unless it is renewed: as of the one that ends first. */
+  get guarantee(): Guarantee | undefined {
+    return earliestGuarantee(() =>
+      this.#contents.held.flatMap(({ grant }) => (grant.guarantee === undefined ? [] : [grant.guarantee])),
+    );
+  }
+
+  /** What a command finds in its environment: the hold, and the fencing tokens by identity, as JSON. */
+  get environment(): Readonly<Record<string, string>> {
+    const { id, tokens } = this;
+    return {
+      HOLDFAST_HOLD: id,
+      ...(Object.keys(tokens).length === 0 ? {} : { HOLDFAST_TOKENS: JSON.stringify(tokens) }),
+    };
+  }
+
   /** What a command inherits to keep the locks; `spawn` passes them on. */
   get descriptors(): readonly number[] {
     this.#shared = true;
@@ -147,7 +169,7 @@ export class Hold {
       : Array.from({ length: 3 }, () => options.stdio ?? 'pipe');
     const child = spawn(command, args, {
       ...options,
-      env: { ...(options.env ?? process.env), HOLDFAST_HOLD: this.id },
+      env: { ...(options.env ?? process.env), ...this.environment },
       stdio: [...stdio, ...this.descriptors] as SpawnOptions['stdio'] & unknown[],
     });
     this.#children.set(child, this.#extensions);
@@ -219,6 +241,23 @@ export class Hold {
       },
       'suspended',
     );
+  }
+
+  /**
+   * After a loss, and with nothing running that relied on it: takes again what was lost, if nobody had it since. Then
+   * `signal` is another one, and not aborted. Throws `LOST` if somebody had it, `UNSUPPORTED` if a driver cannot tell, and
+   * what drivers throw; then it stays lost.
+   */
+  retake(signal: AbortSignal = new AbortController().signal): Promise<void> {
+    return this.#change('take again what was lost', async () => {
+      const lost = this.#contents.held.filter(
+        ({ grant }) => grant.lost !== undefined && this.#lostOnes.has(grant.lost),
+      );
+      await this.#keeper.retake(this.#contents, lost, signal);
+      this.#loss = undefined;
+      this.#lost = undefined;
+      this.#watchLosses();
+    });
   }
 
   /** It is another process's from now on, as far as the record and those who are refused are told; the locks stay as they are. */
@@ -346,8 +385,15 @@ export class Hold {
     for (const { grant } of this.#contents.held) {
       if (grant.lost === undefined || this.#watched.has(grant.lost)) continue;
       this.#watched.add(grant.lost);
-      void grant.lost.then((loss) => this.#state === 'held' && this.#lose(loss));
+      void grant.lost.then((loss) => this.#noticeLoss(grant.lost, loss));
     }
+  }
+
+  #noticeLoss(lost: Promise<Loss> | undefined, loss: Loss): void {
+    if (lost !== undefined) this.#lostOnes.add(lost);
+    // A grant in whose place there is another one has ended for the hold.
+    const counts = this.#contents.held.some(({ grant }) => grant.lost === lost);
+    if (counts && this.#state === 'held') this.#lose(loss);
   }
 
   #lose({ reason, resources, cause }: Loss): void {

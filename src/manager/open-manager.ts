@@ -120,6 +120,11 @@ export class Manager {
     });
   };
 
+  /** Whether what is locked with the drivers that were chosen ends by itself unless it is renewed. Throws what is wrong with them. */
+  async renews(): Promise<boolean> {
+    return (await this.#drivers()).renews();
+  }
+
   async #openRecordDrivers(): Promise<RecordDrivers> {
     return new RecordDrivers(this.#places(), await this.#settings());
   }

@@ -14,7 +14,7 @@ export async function runInPlace(
 ): Promise<never> {
   try {
     const file = findCommand(name);
-    process.env['HOLDFAST_HOLD'] = hold.id;
+    Object.assign(process.env, hold.environment);
     return becomeCommand(file, [name, ...args], hold.descriptors, launch);
   } catch (error) {
     await hold.release();

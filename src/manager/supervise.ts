@@ -1,4 +1,5 @@
 /** The front door of `run --supervise`. Most commands are run in place, and do not pay for what stands behind it. */
+import type { GuardProcess } from '../guard/guard-process.js';
 import type { LaunchState } from '../system/launch-state.js';
 import type { LossAction } from '../vocabulary.js';
 import type { Hold } from './hold.js';
@@ -10,6 +11,17 @@ export interface SuperviseOptions {
   readonly graceMs?: number;
   /** What the command is to find as it was before Node started: `takeLaunchState`. */
   readonly launch?: LaunchState | undefined;
+  /** Of `startGuardEarly`; it is ended here if it is not needed. */
+  readonly guard?: GuardProcess | undefined;
+}
+
+/**
+ * Starts a guard for a command that is to be run under grants that will end by themselves: it is there by the time that they
+ * are granted. To be ended with `guard.order({ do: 'end' })` where they are not.
+ */
+export async function startGuardEarly(): Promise<GuardProcess> {
+  const { GuardProcess } = await import('../guard/guard-process.js');
+  return new GuardProcess({ command: true }, { loseAtMs: Infinity, killAtMs: Infinity, endMs: Infinity });
 }
 
 /**

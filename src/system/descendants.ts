@@ -19,12 +19,14 @@ const prctl = libcFunction<[option: number, value: number, a: number, b: number,
 const waitid = libcFunction<[kind: number, id: number, info: Buffer, options: number]>(
   'int waitid(int kind, uint id, void *info, int options)',
 );
-const waitpid = libcFunction<[pid: number, status: null, options: number]>(
+const waitpid = libcFunction<[pid: number, status: Buffer, options: number]>(
   'int waitpid(int pid, void *status, int options)',
 );
 
 /** `siginfo_t` of 64-bit Linux: 128 bytes, the pid at 16. */
 const info = Buffer.alloc(128);
+/** waitpid(2): the signal in the lowest seven bits, or the status in the eight above the lowest eight. */
+const waitStatus = Buffer.alloc(4);
 
 /** Makes this process the one that orphans below it fall to. */
 export function becomeSubreaper(): void {
@@ -72,11 +74,15 @@ export function childrenHere(): readonly Descendant[] {
 
 /**
  * Takes note of the ends of children other than `own`: orphans that fell to this process, which nobody else asks for.
- * Node waits for those that it started itself, and would wait for ever if their status were taken away.
+ * Node waits for those that it started itself, and would wait for ever if their status were taken away. `heard` gets each
+ * with its status as shells have it.
  */
-export function reapOrphans(own: number | undefined): void {
+export function reapOrphans(own: number | undefined, heard?: (pid: number, status: number) => void): void {
   for (let ended = endedChild(); ended !== undefined && ended !== own; ended = endedChild()) {
-    waitpid(ended, null, WNOHANG);
+    if (waitpid(ended, waitStatus, WNOHANG) !== ended) continue;
+    const status = waitStatus.readInt32LE(0);
+    const signal = status & 0x7f;
+    heard?.(ended, signal === 0 ? (status >> 8) & 0xff : 128 + signal);
   }
 }
 

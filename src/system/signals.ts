@@ -7,9 +7,17 @@ const SIG_IGN = 1;
 const standardSignalsMax = 31;
 
 // signal(7): the numbers of every architecture that Node is made for, without loading node:os for them.
+const SIGHUP = 1;
+const SIGINT = 2;
+const SIGQUIT = 3;
 const SIGKILL = 9;
+const SIGUSR1 = 10;
+const SIGUSR2 = 12;
 const SIGSTOP = 19;
 const SIGCHLD = 17;
+const SIGTSTP = 20;
+const SIGTTIN = 21;
+const SIGTTOU = 22;
 const SIGPIPE = 13;
 const SIGXFSZ = 25;
 
@@ -32,6 +40,15 @@ export function ignoredSignals(launch: LaunchState | undefined): readonly number
 /** Ignores them again in this process, which stays: all but SIGCHLD, which Node needs to hear of its children. */
 export function ignoreSignals(launch: LaunchState | undefined): void {
   for (const number of ignoredSignals(launch)) if (number !== SIGCHLD) signal(number, SIG_IGN);
+}
+
+/**
+ * Ignores what a terminal sends to a whole group, its end, and what else Node would answer (SIGUSR1 opens its debugger). libuv
+ * gives children the default of each.
+ */
+export function ignoreTerminal(): void {
+  for (const number of [SIGHUP, SIGINT, SIGQUIT, SIGUSR1, SIGUSR2, SIGTSTP, SIGTTIN, SIGTTOU])
+    signal(number, SIG_IGN);
 }
 
 /**

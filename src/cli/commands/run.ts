@@ -3,6 +3,7 @@ import { isHoldfastError } from '../../errors.js';
 import {
   requireFaithfulArguments,
   runInPlace,
+  startGuardEarly,
   superviseCommand,
   takeLaunchState,
   type Hold,
@@ -24,13 +25,20 @@ export async function run({ options, operands }: Parsed): Promise<number> {
   requireFaithfulArguments(command);
   const manager = managerFrom(options);
   try {
-    for (;;) {
-      const hold = await lock(manager, options, command);
+    for (let again = false; ; again = true) {
+      const guard = (await endsByItself(manager)) ? await startGuardEarly() : undefined;
+      let hold: Hold;
+      try {
+        hold = await (again ? lockAgain(manager, options, command) : lock(manager, options, command));
+      } catch (error) {
+        guard?.order({ do: 'end' });
+        throw error;
+      }
       sayNotes(hold, options);
       if (!options.has('supervise') && !hold.needsSupervision) return await runInPlace(hold, command, launch);
       const onLost = await lossAction(manager, hold, options);
       try {
-        return await superviseCommand(hold, command, { onLost, launch });
+        return await superviseCommand(hold, command, { onLost, launch, guard });
       } catch (error) {
         // Everything that ran under the lost lock is stopped by now; it may start again under a new one.
         if (onLost !== 'restart' || !isHoldfastError(error, 'LOST')) throw error;
@@ -42,16 +50,42 @@ export async function run({ options, operands }: Parsed): Promise<number> {
   }
 }
 
-async function lock(
+/** What is wrong with the drivers is said where they are needed. */
+async function endsByItself(manager: Manager): Promise<boolean> {
+  return manager.renews().catch(() => false);
+}
+
+/** Between two tries, where nobody can be waited for. */
+const againMs = 1_000;
+
+/** After a loss: waits for whoever has it now (its own lock of before may not have come to its end), and for a way to ask. */
+async function lockAgain(
   manager: Manager,
   options: OptionValues,
   command: readonly [string, ...string[]],
 ): Promise<Hold> {
+  for (;;) {
+    try {
+      return await lock(manager, options, command, true);
+    } catch (error) {
+      if (!isHoldfastError(error) || !error.retryable || options.has('wait')) throw error;
+      await new Promise((resolve) => setTimeout(resolve, againMs));
+    }
+  }
+}
+
+async function lock(
+  manager: Manager,
+  options: OptionValues,
+  command: readonly [string, ...string[]],
+  again = false,
+): Promise<Hold> {
   const silent = options.has('quiet') || options.has('json');
-  const waits = options.has('wait') || (await manager.configuration()).waitMs !== undefined;
+  const waits = again || options.has('wait') || (await manager.configuration()).waitMs !== undefined;
   const line = waits && !silent ? await lineForWaiting() : undefined;
   try {
     return await manager.lock(guestFrom(options, basename(command[0])), {
+      ...(again ? { wait: true } : {}),
       ...lockOptionsFrom(options),
       command,
       ...(line === undefined ? {} : { onWait: (waiting: Waiting) => line.show(waiting) }),

@@ -1,0 +1,68 @@
+/**
+ * What is said between a guard and who started it: one JSON value a line, through pipes. The times are in the page
+ * (deadline-page.ts), so nothing that comes often goes this way.
+ */
+
+/** What is to happen to whoever is guarded when the time is over. */
+export type GuardedAction = 'poweroff' | 'pause';
+
+/** A command as the guard is to start it. */
+export interface GuardedCommand {
+  readonly file: string;
+  /** With `argv[0]`. */
+  readonly argv: readonly [string, ...string[]];
+  readonly env: Readonly<Record<string, string>>;
+  /** The number that each of the descriptors has in the command, in the order in which they were sent. */
+  readonly descriptors: readonly number[];
+  /** The numbers of those that keep locks: the guard has them too, until nobody is left. */
+  readonly locks: readonly number[];
+  /** Soft limit of open files: a number, or none. Missing: as it is. */
+  readonly openFilesSoft?: number | 'unlimited';
+  readonly action: GuardedAction;
+}
+
+/** Process by pid and start time: a pid is given again. */
+export interface GuardedProcess {
+  readonly pid: number;
+  readonly startTime: number;
+  readonly action: GuardedAction;
+}
+
+export type GuardOrder =
+  | ({ readonly do: 'start' } & GuardedCommand)
+  /** SIGTERM to all, SIGKILL after `graceMs`, and before that when it is time to kill. */
+  | { readonly do: 'stop'; readonly graceMs: number }
+  | { readonly do: 'pause' }
+  /** After `pause`: the lock is certain again, and so say the times in the page. */
+  | { readonly do: 'resume' }
+  /** The whole list, instead of the one before. */
+  | { readonly do: 'processes'; readonly processes: readonly GuardedProcess[] }
+  /** Nothing is left to guard. */
+  | { readonly do: 'end' };
+
+export type GuardReport =
+  | { readonly is: 'started'; readonly pid: number; readonly startTime: number }
+  /** As Node's errors of `spawn` have them. */
+  | { readonly is: 'not started'; readonly code: string; readonly message: string }
+  /** The command itself; who it has started may be left. */
+  | { readonly is: 'ended'; readonly status: number }
+  | { readonly is: 'stopping' | 'pausing' | 'paused' | 'resumed' }
+  /** The list is the one that counts. */
+  | { readonly is: 'guarding'; readonly count: number }
+  /** Their time was over. */
+  | { readonly is: 'killed' | 'stopped'; readonly pids: readonly number[] };
+
+/** Puts lines together from what a pipe gives, and reads each. */
+export class LineReader<Word> {
+  #rest = '';
+
+  read(text: string): readonly Word[] {
+    const lines = (this.#rest + text).split('\n');
+    this.#rest = lines.pop() ?? '';
+    return lines.map((line) => JSON.parse(line) as Word);
+  }
+}
+
+export function lineOf(word: GuardOrder | GuardReport): string {
+  return `${JSON.stringify(word)}\n`;
+}

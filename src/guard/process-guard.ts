@@ -1,0 +1,152 @@
+/**
+ * The dead man's switch of a host: processes that somebody else has started, all of them under the locks of one daemon, which
+ * says which ones. When the times in the page are over it ends them, with what is below each; and it feeds the watchdog
+ * device for as long as that is not needed, or has been done.
+ *
+ * States:
+ *   certain -> lost     `loseAt` is over, and the daemon has not moved it on
+ *   lost    -> certain  it has, after all
+ *   either  -> over     told so
+ * In `lost`, whoever is on the list and still runs is told to end: SIGTERM once, by a daemon that lives or, where that is
+ * gone, from here; SIGKILL from `killAt` on, again and again until it is gone. Who is to be paused is stopped at `killAt`.
+ *
+ * A daemon that ends does not end the guard: whoever keeps the other ends of its pipes gives them to the next daemon
+ * (`GuardProcess.descriptors`). Where nobody has them, the guard ends when nobody is left to guard.
+ */
+import { constants } from 'node:os';
+import { boottimeMs } from '../system/boot-clock.js';
+import { descendantsOf } from '../system/descendants.js';
+import { closeDescriptor } from '../system/descriptors.js';
+import { keepProgramInMemory, ownProcessGroup, raiseAboveOthers } from '../system/hardiness.js';
+import { openProcess, signalDescriptor, signalProcess } from '../system/pidfd.js';
+import { readProcessStat } from '../system/process.js';
+import type { DeadlinePage } from './deadline-page.js';
+import { report } from './guard-channel.js';
+import type { GuardedProcess, GuardOrder } from './guard-words.js';
+import { Watchdog } from './watchdog.js';
+
+const { SIGTERM, SIGKILL, SIGSTOP, SIGCONT } = constants.signals;
+
+/** Timers stand still in suspend, so none is longer. */
+const tickMsMax = 200;
+/** Between two tries to end the same processes: each reads all of /proc. */
+const sweepMs = 50;
+
+interface Guarded extends GuardedProcess {
+  /** Names the process for good, and was opened while it lived. */
+  readonly pidfd: number;
+}
+
+export class ProcessGuard {
+  readonly #page: DeadlinePage;
+  readonly #watchdog: Watchdog | undefined;
+  readonly #over: () => void;
+  #guarded: readonly Guarded[] = [];
+  readonly #asked = new Set<number>();
+  readonly #told = new Set<number>();
+  #supervised = true;
+
+  /** @param watchdog path of the device; undefined or empty: there is none. Throws where it cannot be opened. */
+  constructor(page: DeadlinePage, watchdog: string | undefined, over: () => void) {
+    this.#page = page;
+    this.#over = over;
+    if (watchdog !== undefined && watchdog !== '') this.#watchdog = new Watchdog(watchdog);
+    ownProcessGroup();
+    raiseAboveOthers();
+    report({ is: 'guarding', count: 0 });
+    setImmediate(this.#tick);
+    setImmediate(keepProgramInMemory);
+  }
+
+  obey(order: GuardOrder): void {
+    if (order.do === 'processes') this.#guard(order.processes);
+    else if (order.do === 'end') this.#end();
+  }
+
+  supervisorGone(): void {
+    this.#supervised = false;
+  }
+
+  #guard(processes: readonly GuardedProcess[]): void {
+    const known = new Map(this.#guarded.map((one) => [keyOf(one), one]));
+    this.#guarded = processes.flatMap((one) => {
+      const before = known.get(keyOf(one));
+      known.delete(keyOf(one));
+      const pidfd = before?.pidfd ?? openProcess(one.pid, one.startTime);
+      return pidfd === undefined ? [] : [{ ...one, pidfd }];
+    });
+    for (const { pidfd } of known.values()) this.#forget(pidfd);
+    report({ is: 'guarding', count: this.#guarded.length });
+  }
+
+  readonly #tick = (): void => {
+    const now = boottimeMs();
+    const { loseAtMs, killAtMs } = this.#page.times;
+    this.#forgetEnded();
+    const lost = now >= loseAtMs;
+    if (lost && !this.#supervised && now < killAtMs) this.#ask();
+    if (now >= killAtMs) this.#act();
+    if (!lost) this.#told.clear();
+    // While all is well, or nobody is left who could do harm: a host on which killing has failed is to be started anew.
+    if (!lost || !this.#guarded.some(isDangerous)) this.#watchdog?.feed();
+    if (!this.#supervised && this.#guarded.length === 0) return this.#end();
+    const nextMs = !lost ? loseAtMs - now : now < killAtMs ? killAtMs - now : sweepMs;
+    setTimeout(this.#tick, Math.min(nextMs, tickMsMax));
+  };
+
+  #ask(): void {
+    for (const { pidfd, action } of this.#guarded) {
+      if (action !== 'poweroff' || this.#asked.has(pidfd)) continue;
+      this.#asked.add(pidfd);
+      signalDescriptor(pidfd, SIGTERM);
+      signalDescriptor(pidfd, SIGCONT);
+    }
+  }
+
+  #act(): void {
+    for (const one of this.#guarded) {
+      const { pid, pidfd, action } = one;
+      const signal = action === 'pause' ? SIGSTOP : SIGKILL;
+      // Those below are found while it lives: what it leaves behind falls to somebody else.
+      const below = descendantsOf(pid);
+      signalDescriptor(pidfd, signal);
+      for (const { pid: child, startTime } of below) signalProcess(child, startTime, signal);
+      if (this.#told.has(pidfd)) continue;
+      this.#told.add(pidfd);
+      report({ is: action === 'pause' ? 'stopped' : 'killed', pids: [pid] });
+    }
+  }
+
+  #forgetEnded(): void {
+    const [ended, left] = [this.#guarded.filter(hasEnded), this.#guarded.filter((one) => !hasEnded(one))];
+    if (ended.length === 0) return;
+    for (const { pidfd } of ended) this.#forget(pidfd);
+    this.#guarded = left;
+  }
+
+  #forget(pidfd: number): void {
+    this.#asked.delete(pidfd);
+    this.#told.delete(pidfd);
+    closeDescriptor(pidfd);
+  }
+
+  #end(): void {
+    this.#watchdog?.close(boottimeMs() < this.#page.times.loseAtMs || this.#guarded.length === 0);
+    this.#over();
+  }
+}
+
+function keyOf({ pid, startTime, action }: GuardedProcess): string {
+  return `${pid} ${startTime} ${action}`;
+}
+
+function hasEnded({ pid, startTime }: GuardedProcess): boolean {
+  const stat = readProcessStat(pid);
+  // A zombie whose other threads still run has not ended: proc_pid_stat(5), num_threads.
+  return stat === undefined || stat.startTime !== startTime || (stat.state === 'Z' && stat.threads <= 1);
+}
+
+/** One that is to be paused, and is, does no harm. */
+function isDangerous(one: GuardedProcess): boolean {
+  return one.action !== 'pause' || readProcessStat(one.pid)?.state !== 'T';
+}

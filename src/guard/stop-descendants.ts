@@ -1,0 +1,95 @@
+/** Stops or pauses everything below this process, however it was started. It has to be a subreaper. */
+import { constants } from 'node:os';
+import { childrenHere, descendantsOf, hasChildren, type Descendant } from '../system/descendants.js';
+import { signalProcess } from '../system/pidfd.js';
+
+const { SIGTERM, SIGKILL, SIGSTOP, SIGCONT } = constants.signals;
+
+/** Each sweep reads all of /proc. */
+const sweepMs = 20;
+
+/** A process that forks and ends all the time is gone before a sweep is over; one look at our children takes 50 us. */
+const quickLooks = 200;
+
+/** Takes note of the ends of orphans. */
+export type Reap = () => void;
+
+/** Those below this process that run. */
+function running(reap: Reap): readonly Descendant[] {
+  reap();
+  return descendantsOf(process.pid).filter(({ state }) => state !== 'Z');
+}
+
+/** SIGTERM to all, SIGKILL to those that are left when it is time; returns when this process has no child any more. */
+export async function stopDescendants(reap: Reap, isTimeToKill: () => boolean): Promise<void> {
+  const asked = new Set<string>();
+  do {
+    const kill = isTimeToKill();
+    if (kill) killChildren(reap);
+    for (const one of running(reap)) {
+      const { pid, startTime } = one;
+      const key = keyOf(one);
+      if (kill) signalProcess(pid, startTime, SIGKILL);
+      else if (!asked.has(key)) {
+        signalProcess(pid, startTime, SIGTERM);
+        signalProcess(pid, startTime, SIGCONT); // A stopped process hears SIGTERM only when it goes on.
+        asked.add(key);
+      }
+    }
+    await pause(sweepMs);
+    // A sweep that found nobody proves nothing: who forks and ends all the time is missed by it.
+  } while (hasChildren());
+}
+
+function killChildren(reap: Reap): void {
+  for (let look = 0; look < quickLooks && hasChildren(); look++) {
+    for (const { pid, startTime } of childrenHere()) signalProcess(pid, startTime, SIGKILL);
+    reap();
+  }
+}
+
+export type Paused = readonly Descendant[];
+
+/** SIGSTOP to all, again until none was found running; gives those that it has stopped. */
+export async function pauseDescendants(reap: Reap): Promise<Paused> {
+  const told = new Map<string, Descendant>();
+  const stop = (found: readonly Descendant[]): boolean => {
+    const going = found.filter((one) => !isStopped(one, told.has(keyOf(one))));
+    for (const one of going) {
+      signalProcess(one.pid, one.startTime, SIGSTOP);
+      told.set(keyOf(one), one);
+    }
+    return going.length > 0;
+  };
+  for (let found = true; found;) {
+    found = stop(running(reap));
+    // Whoever forks and ends all the time is missed by such a sweep: its orphan is a child of this process for a moment.
+    for (let look = 0; look < quickLooks && hasChildren(); look++) {
+      if (stop(childrenHere())) found = true;
+      reap();
+    }
+    await pause(sweepMs);
+  }
+  return [...told.values()];
+}
+
+/**
+ * One that was told and is in an uninterruptible wait (D) runs no more either: it stops as it leaves that. It may never
+ * leave: vfork(2) waits so for a child that is stopped.
+ */
+function isStopped({ state }: Descendant, told: boolean): boolean {
+  return state === 'T' || state === 'Z' || (state === 'D' && told);
+}
+
+function keyOf({ pid, startTime }: Descendant): string {
+  return `${pid} ${startTime}`;
+}
+
+/** Those that were stopped go on, and nobody else: what had stopped itself before stays as it was. */
+export function resumePaused(paused: Paused): void {
+  for (const { pid, startTime } of paused) signalProcess(pid, startTime, SIGCONT);
+}
+
+function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}
