@@ -5,8 +5,8 @@ import { basename, join } from 'node:path';
 import { hasAnyLock } from '../holders/fuse-locks.js';
 import { isWatched } from '../holders/lock-meaning.js';
 import { isQemuProgram, readGuest } from '../holders/qemu-command-line.js';
-import { deviceName, sameInode } from '../system/inode.js';
-import { fileOfProcess } from '../system/kernel-settings.js';
+import { fileOfProcess } from '../system/file-of-process.js';
+import { sameInode } from '../system/inode.js';
 import { testLock } from '../system/ofd-lock.js';
 import { findOpenFiles, type FileTarget, type OpenFile } from '../system/open-files.js';
 import type { ProcessInfo } from '../system/process.js';
@@ -117,7 +117,7 @@ function imagesOf(guest: Guest, proc: string): Image[] {
   return guest.drives.flatMap((drive): Image[] => {
     const file = fileOfProcess(guest.pid, drive.path, proc);
     if (file?.device !== undefined) {
-      return [{ kind: 'device', device: deviceName(file.device), guest, drive }];
+      return [{ kind: 'device', device: file.device, guest, drive }];
     }
     return file?.regular === true ? [{ kind: 'inode', inode: file.inode, guest, drive }] : [];
   });

@@ -278,9 +278,16 @@ export function withRunningGuests(uses: readonly ResourceUse[]): readonly Resour
   return uses.map((use) => {
     if (use.resource.kind !== 'domain' || use.state === 'in use') return use;
     const uuid = use.resource.identity.slice('domain:'.length);
-    const guest = uses.flatMap(({ holders }) => holders).find((holder) => holder.uuid === uuid);
+    const holders = uses.flatMap((one) => one.holders);
+    const guest = holders.find((holder) => holder.uuid === uuid) ?? holders.find(isNamesake(use.resource));
     if (guest === undefined) return use;
-    const seen = { ...guest, through: ['it runs: its disks are in use'], refuses: [] };
+    const how = guest.uuid === uuid ? 'it runs' : 'a guest of this name runs';
+    const seen = { ...guest, through: [`${how}: its disks are in use`], refuses: [] };
     return { ...use, state: 'in use', holders: [seen] };
   });
+}
+
+/** A QEMU that was started by hand has a name, and mostly no uuid. Another uuid is another guest. */
+function isNamesake({ label }: Resource): (holder: Holder) => boolean {
+  return ({ guest, uuid }) => uuid === undefined && guest === label;
 }

@@ -1,7 +1,4 @@
 /** What the kernel says of itself: its version, its settings, the sockets that somebody listens on. */
-import { statSync } from 'node:fs';
-import type { Inode } from '../vocabulary.js';
-import { inodeOf } from './inode.js';
 import { readProcText } from './proc-file.js';
 
 const settingBytesMax = 4096;
@@ -29,23 +26,4 @@ export function parseListeningSockets(text: string): string[] {
     const found = /^[0-9a-f]+: [0-9A-Fa-f]{8} [0-9A-Fa-f]{8} 00010000 \S+ \S+ +\d+ (\/.*)$/.exec(line);
     return found?.[1] ?? [];
   });
-}
-
-/** What a path leads to for another process, which may have another root or mount namespace; undefined: not to be seen. */
-export function fileOfProcess(
-  pid: number,
-  path: string,
-  proc = '/proc',
-): { readonly inode: Inode; readonly regular: boolean; readonly device?: bigint } | undefined {
-  try {
-    const base = path.startsWith('/') ? `${proc}/${pid}/root` : `${proc}/${pid}/cwd/`;
-    const stats = statSync(base + path, { bigint: true });
-    return {
-      inode: inodeOf(stats),
-      regular: stats.isFile(),
-      ...(stats.isBlockDevice() ? { device: stats.rdev } : {}),
-    };
-  } catch {
-    return undefined;
-  }
 }

@@ -207,3 +207,20 @@ test('a guest that runs is found by its uuid, without any disk or lock', async (
     [['web3', qemu.pid, []]],
   );
 });
+
+test('a guest whose QEMU has its name, its disk and no uuid is not free', async (t) => {
+  if (!needs(t, 'qemu')) return;
+  const { startQemu } = await import('../holders/actor.js');
+  const uuid = '0b2f5a5e-7c8e-4c53-8d6c-0d1a52b3c4d6';
+  const path = disk('namesake.img');
+  await using qemu = await startQemu(path, ['-name', 'guest=web4']);
+  const states = async (name: string): Promise<unknown> => {
+    const [domain] = await who({ xml: domainXml(name, [{ path, format: 'raw' }], uuid) }, none);
+    return [domain?.state, domain?.holders.map(({ pid, through }) => [pid, through])];
+  };
+  assert.deepEqual(await states('web4'), [
+    'in use',
+    [[qemu.pid, ['a guest of this name runs: its disks are in use']]],
+  ]);
+  assert.deepEqual(await states('web5'), ['free', []]);
+});
