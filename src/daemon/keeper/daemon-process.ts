@@ -4,7 +4,7 @@
  * What the daemon gives is read some time after it has come: it is safe in the queue, and to be woken for each message would
  * cost the daemon its processor, and the peers their place on it.
  */
-import { spawn } from 'node:child_process';
+import { spawn, type ChildProcess } from 'node:child_process';
 import { closeSync } from 'node:fs';
 import { constants } from 'node:os';
 import { monotonicMs } from '../../system/clock.js';
@@ -75,7 +75,7 @@ export class DaemonProcess {
     return new DaemonProcess(pid, startTime, channels, epoll, things);
   }
 
-  /** Gives an error where the program could not be started. */
+  /** Gives an error where the program could not be started: nothing of it is left then. */
   static start(
     [program, ...args]: readonly [program: string, ...args: string[]],
     sockets: Readonly<Record<string, number>>,
@@ -84,34 +84,46 @@ export class DaemonProcess {
     things: Things,
     exited: (pid: number, status: number | null, signal: string | null) => void,
   ): DaemonProcess | Error {
-    const pairs = channelNames.map((name) => ({ name, pair: messageSocketPair() }));
-    const passed: Record<string, number> = { ...sockets };
-    for (const { name, pair } of pairs) {
-      passed[`channel:${name}`] = pair[1];
-      setSendBuffer(pair[1], queueBytes);
+    const pairs: { readonly name: ChannelName; readonly pair: readonly [number, number] }[] = [];
+    let child: ChildProcess | undefined;
+    try {
+      for (const name of channelNames) pairs.push({ name, pair: messageSocketPair() });
+      const passed: Record<string, number> = { ...sockets };
+      for (const { name, pair } of pairs) {
+        passed[`channel:${name}`] = pair[1];
+        setSendBuffer(pair[1], queueBytes);
+      }
+      child = spawn(program, args, {
+        stdio: ['ignore', 'inherit', 'inherit', ...Object.values(passed)],
+        env: {
+          ...process.env,
+          HOLDFAST_SOCKETS: JSON.stringify(descriptorNumbers(passed)),
+          HOLDFAST_RESTARTS: String(restarts),
+        },
+      });
+      const { pid } = child;
+      // Without a pid it comes later, in Node's own loop.
+      child.on('error', () => undefined);
+      child.once('exit', (status, signal) => exited(pid ?? 0, status, signal));
+      // The child is not waited for before this: its start time can be read even if it has ended.
+      const startTime = pid === undefined ? undefined : processStartTime(pid);
+      if (pid === undefined || startTime === undefined) throw new Error(`${program} cannot be started`);
+      const channels = Object.fromEntries(pairs.map(({ name, pair }) => [name, pair[0]]));
+      const daemon = new DaemonProcess(
+        pid,
+        startTime,
+        channels as Record<ChannelName, number>,
+        epoll,
+        things,
+      );
+      for (const { pair } of pairs) closeSync(pair[1]);
+      return daemon;
+    } catch (error) {
+      // One that nobody watches would serve beside the next.
+      child?.kill('SIGKILL');
+      for (const fd of pairs.flatMap(({ pair }) => pair)) closeSync(fd);
+      return error as Error;
     }
-    const child = spawn(program, args, {
-      stdio: ['ignore', 'inherit', 'inherit', ...Object.values(passed)],
-      env: {
-        ...process.env,
-        HOLDFAST_SOCKETS: JSON.stringify(descriptorNumbers(passed)),
-        HOLDFAST_RESTARTS: String(restarts),
-      },
-    });
-    let failure: Error | undefined;
-    // Without a pid it comes later, in Node's own loop.
-    child.on('error', (error) => (failure = error));
-    child.once('exit', (status, signal) => exited(child.pid ?? 0, status, signal));
-    for (const { pair } of pairs) closeSync(pair[1]);
-    const { pid } = child;
-    // The child is not waited for before this: its start time can be read even if it has ended.
-    const startTime = pid === undefined ? undefined : processStartTime(pid);
-    if (pid === undefined || startTime === undefined) {
-      for (const { pair } of pairs) closeSync(pair[0]);
-      return failure ?? new Error(`${program} cannot be started`);
-    }
-    const channels = Object.fromEntries(pairs.map(({ name, pair }) => [name, pair[0]]));
-    return new DaemonProcess(pid, startTime, channels as Record<ChannelName, number>, epoll, things);
   }
 
   get hasEnded(): boolean {

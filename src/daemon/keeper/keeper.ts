@@ -67,6 +67,7 @@ export class Keeper {
   #successor: Successor | undefined;
   #state: 'running' | 'stopping' | 'replacing' | 'handing over' | 'over' = 'running';
   #startAtMs = 0;
+  #hearAtMs = 0;
   #pauseMs = pauseMsMin;
   #killAtMs = Infinity;
   #restarts = 0;
@@ -114,6 +115,10 @@ export class Keeper {
   #beInTime(): void {
     const now = monotonicMs();
     const daemon = this.#daemon;
+    if (now >= this.#hearAtMs) {
+      this.#hearAtMs = now + turnMs;
+      this.#successors?.listenAgain();
+    }
     if (daemon === undefined) {
       if (this.#state === 'running' && now >= this.#startAtMs) this.#start();
       return;

@@ -4,7 +4,7 @@
  * A socket's file that is left over is replaced only while the lock file beside it is held, and after a connection to it was
  * refused by the kernel: so nobody's socket is ever taken away from under it.
  */
-import { chmodSync, chownSync, closeSync, lstatSync, statSync, unlinkSync } from 'node:fs';
+import { chmodSync, chownSync, closeSync, lstatSync, mkdirSync, statSync, unlinkSync } from 'node:fs';
 import { basename, dirname } from 'node:path';
 import { causeText, HoldfastError } from '../../errors.js';
 import { peerCredentials } from '../../system/peer-credentials.js';
@@ -19,6 +19,8 @@ export interface WantedSocket {
   readonly path: string;
   /** Its members may connect. */
   readonly gid?: number;
+  /** Of the folder, where it is missing: one that others have to reach (libvirt's own has 0755). Usually this user's alone. */
+  readonly folderMode?: number;
 }
 
 /** What is served, as descriptors: it can be handed to another process as it is. */
@@ -41,13 +43,15 @@ const groupMay = 0o660;
 const groupMaySearch = 0o710;
 
 /**
- * Opens all of them or none. `pidFile`: virtlockd's, held as it holds it.
+ * Opens all of them or none. `pidFile`: virtlockd's, held as it holds it. `keeperSocket`: there is one keeper for each, so
+ * one for each runtime directory, whose journal and records are its daemon's alone.
  * Throws `IN_USE` where somebody serves already, `NOT_PERMITTED`, `CONFIG`.
  */
 export function openSockets(
   wanted: readonly WantedSocket[],
   pidFile: string | undefined,
   environment: NodeJS.ProcessEnv = process.env,
+  keeperSocket?: string,
 ): ServedSockets {
   const activated = takeActivatedSockets(
     wanted.map(({ name }) => name),
@@ -58,14 +62,19 @@ export function openSockets(
   const guards: Record<string, number> = {};
   try {
     if (pidFile !== undefined) guards[pidFile] = guard(pidFile, pidFileMode, pidFile);
+    if (keeperSocket !== undefined) {
+      const lock = `${keeperSocket}.lock`;
+      guards[lock] = guard(lock, guardMode, keeperSocket);
+    }
     for (const socket of wanted) {
-      const { name, path, gid } = socket;
+      const { name, path, gid, folderMode } = socket;
       if (name in activated) {
         // The unit knows nothing of this configuration. Where it has another path, it says itself who may connect.
         if (gid !== undefined && isSocketFile(path)) letGroupIn(path, gid);
         continue;
       }
       const lock = `${path}.lock`;
+      if (folderMode !== undefined) makeFolder(dirname(path), folderMode);
       guards[lock] = guard(lock, guardMode, path);
       sockets[name] = bindSocket(socket);
       files.push(path);
@@ -94,6 +103,16 @@ function guard(path: string, mode: number, serves: string): number {
   }
   if (typeof taken === 'number') return taken;
   throw served(serves, taken.takenBy);
+}
+
+/** Whether it is fit is looked at later. */
+function makeFolder(path: string, mode: number): void {
+  try {
+    mkdirSync(path);
+    chmodSync(path, mode);
+  } catch {
+    // It is there, or cannot be made, which is said later.
+  }
 }
 
 function bindSocket({ path, gid }: WantedSocket): number {

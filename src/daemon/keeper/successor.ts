@@ -24,6 +24,7 @@ export class SuccessorSocket {
   readonly #path: string;
   readonly #fd: number;
   readonly #epoll: Epoll;
+  #isDeaf = false;
 
   /** Takes the place of a socket that was left there; whether somebody serves is known elsewhere. */
   constructor(path: string, epoll: Epoll) {
@@ -42,12 +43,25 @@ export class SuccessorSocket {
   /** Undefined: it was nothing of this socket's, or nobody who may take over. */
   handle(fd: number): Successor | undefined {
     if (fd !== this.#fd) return undefined;
-    const connection = acceptConnection(fd, true);
+    let connection: number | undefined;
+    try {
+      connection = acceptConnection(fd, true);
+    } catch {
+      // No descriptors are left. Epoll would say it again at once.
+      this.#epoll.change(fd, 0);
+      this.#isDeaf = true;
+    }
     if (connection === undefined) return undefined;
     const { pid, uid } = peerCredentials(connection);
     if (uid === process.geteuid?.()) return new Successor(connection, pid);
     closeSync(connection);
     return undefined;
+  }
+
+  /** To be called from time to time: perhaps there are descriptors again. */
+  listenAgain(): void {
+    if (this.#isDeaf) this.#epoll.change(this.#fd, readable);
+    this.#isDeaf = false;
   }
 
   close(): void {

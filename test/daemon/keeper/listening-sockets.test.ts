@@ -68,6 +68,52 @@ test('bound for the owner alone, in a folder that is made; gone when it is close
   assert.deepEqual(readdirSync(place), []);
 });
 
+test('the folder that libvirt shares with everybody is made for everybody, whatever the umask', () => {
+  const place = join(newPlace(), 'libvirt');
+  const umask = process.umask(0o077);
+  try {
+    open.push(openSockets([{ name: 'lockd', path: join(place, 'sock'), folderMode: 0o755 }], undefined, {}));
+  } finally {
+    process.umask(umask);
+  }
+  assert.equal(statSync(place).mode & 0o777, 0o755);
+  assert.equal(statSync(join(place, 'sock')).mode & 0o777, 0o600);
+  // One that is there stays as it is.
+  const own = newPlace();
+  open.push(openSockets([{ name: 'lockd', path: join(own, 'sock'), folderMode: 0o755 }], undefined, {}));
+  assert.equal(statSync(own).mode & 0o777, 0o700);
+});
+
+test('there is one keeper in a runtime directory, whatever sockets it serves', () => {
+  const keeperSocket = join(newPlace(), 'keeper.sock');
+  const serveThere = (): ServedSockets =>
+    openSockets([{ name: 'api', path: join(newPlace(), 'api.sock') }], undefined, {}, keeperSocket);
+  const served = serveThere();
+  assert.throws(serveThere, isRefused('IN_USE', /keeper\.sock is served by .* already/));
+  closeSockets(served);
+  open.push(serveThere());
+});
+
+test('started twice at the same moment, one of them serves', async () => {
+  const [program = '', ...words] = holdfastdCommand;
+  const run = newPlace();
+  for (const places of [
+    [run, run],
+    [newPlace(), newPlace()],
+  ]) {
+    const both = places.map((place) =>
+      start(program, [...words, '--socket-dir', place], { env: { HOLDFAST_RUNTIME_DIR: run } }),
+    );
+    const first = await Promise.race(both.map(async (one) => ({ one, status: await one.exited })));
+    assert.equal(first.status, 75, first.one.stderr);
+    assert.match(first.one.stderr, /is served by holdfastd \(pid \d+\) already/);
+    const [other] = both.filter((one) => one !== first.one);
+    await other?.says('serving the API', 'stderr');
+    other?.child.kill('SIGTERM');
+    assert.equal(await other?.exited, 0);
+  }
+});
+
 test('a socket that was left over is replaced; a file that is none is not', async () => {
   const place = newPlace();
   const path = join(place, 'api.sock');

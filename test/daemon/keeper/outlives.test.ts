@@ -1,7 +1,16 @@
 /** Keeper and daemon as processes: what is held stays held, whichever of them ends, and however. */
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
-import { closeSync, existsSync, mkdirSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { execFileSync, spawn } from 'node:child_process';
+import {
+  closeSync,
+  existsSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { keepKind, KeepWriter } from '../../../src/daemon/keeper/keep-message.js';
@@ -207,6 +216,31 @@ describe('keeper and daemon', { skip: lacks('root') }, () => {
         writeFileSync(program, sound);
       }
       await lockd.served(2);
+    }));
+
+  test('a keeper that has no descriptors left keeps what it has, and starts a daemon when there are some again', () =>
+    withLockd(5, async (given) => {
+      const { lockd, disks } = given;
+      await acquireAll(given);
+      const thief = await startThief(disks);
+      const open = readdirSync(`/proc/${lockd.keeperPid}/fd`).length;
+      const limit = (count: number): unknown =>
+        execFileSync('prlimit', ['--pid', `${lockd.keeperPid}`, `--nofile=${count}:`]);
+      for (let more = -4; more < 6; more += 3) {
+        const served = lockd.lines.filter(({ message }) => message === 'serving').length;
+        // Each time something else of what it does is the first that fails.
+        limit(open + more);
+        process.kill(lockd.daemonPid(), 'SIGKILL');
+        // The last one is taken over from as soon as it can hear that.
+        if (more === 5) lockd.takeOver();
+        await new Promise((resolve) => setTimeout(resolve, 150));
+        limit(4096);
+        await lockd.served(served + 1);
+      }
+      await lockd.said('taken over');
+      await lockd.said('the daemon could not be started');
+      assert.deepEqual((await thief.stop()).got, []);
+      await releaseAll(given);
     }));
 
   test('the keeper is killed: the daemon starts another one, which has everything', () =>
