@@ -11,7 +11,9 @@ import { findDriver } from '../../src/driver/discovery.js';
 import { HoldfastError, isHoldfastError, type ErrorDetails } from '../../src/errors.js';
 import type { ErrorCode } from '../../src/vocabulary.js';
 
-type Remote = 'acquire' | 'release' | 'holders' | 'extend' | 'shrink' | 'probe';
+type Remote =
+  | ('acquire' | 'release' | 'holders' | 'extend' | 'shrink' | 'probe')
+  | ('accept' | 'adopt' | 'breakLock' | 'wait');
 
 /** A grant is told by its number: what is behind it stays where it was made. */
 interface Call {
@@ -87,6 +89,30 @@ function remote(child: ChildProcess, local: Driver): Driver {
     extend: (grant, owner, requests) => call('extend', grant, owner, requests) as Promise<Grant>,
     shrink: (grant, identities) => call('shrink', grant, identities) as Promise<Grant>,
     probe: (requests) => call('probe', undefined, requests) as ReturnType<Required<Driver>['probe']>,
+    ...(local.accept === undefined
+      ? {}
+      : { accept: (offer, owner) => call('accept', undefined, offer, owner) as Promise<Grant> }),
+    ...(local.adopt === undefined
+      ? {}
+      : {
+          adopt: (owner, requests) => call('adopt', undefined, owner, requests, []) as Promise<Grant>,
+        }),
+    ...(local.breakLock === undefined
+      ? {}
+      : {
+          breakLock: (resource, evidence) =>
+            call('breakLock', undefined, resource, evidence) as Promise<void>,
+        }),
+    ...(local.wait === undefined
+      ? {}
+      : {
+          // The signal stays here: in the other process it is waited on.
+          wait: (owner, requests, { signal }) =>
+            Promise.race([
+              call('wait', undefined, owner, requests) as Promise<void>,
+              once(signal, 'abort').then(() => undefined),
+            ]),
+        }),
     ...(local.mapRequest === undefined
       ? {}
       : { mapRequest: (request) => local.mapRequest?.(request) ?? { can: true, mode: request.mode } }),
@@ -102,10 +128,10 @@ async function serve(name: string, settings: Readonly<Record<string, unknown>>):
   const work = async ({ name: wanted, grant: number, args }: Call): Promise<Omit<Answer, 'id'>> => {
     const grant = grants.get(number ?? 0);
     const before = grant === undefined ? [] : [grant];
-    const rest = wanted === 'acquire' || wanted === 'extend' ? [options] : [];
+    const rest = ['acquire', 'extend', 'accept', 'wait'].includes(wanted) ? [options] : [];
     const wantedFunction = driver[wanted] as (...given: readonly unknown[]) => Promise<unknown>;
     const result = await wantedFunction.call(driver, ...before, ...args, ...rest);
-    if (!['acquire', 'extend', 'shrink'].includes(wanted)) return { result };
+    if (!['acquire', 'extend', 'shrink', 'accept', 'adopt'].includes(wanted)) return { result };
     grants.set(++count, result as Grant);
     const { requests, tokens } = result as Grant;
     return { result: { requests, tokens, descriptors: [] }, grant: count };

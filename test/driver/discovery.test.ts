@@ -40,7 +40,7 @@ function ofName(list: readonly ListedDriver[], name: string): ListedDriver[] {
 }
 
 test('the built-in drivers are found under their names and loaded when asked for', async () => {
-  assert.deepEqual(builtInDrivers, ['nop', 'memory', 'fcntl', 'virtlockd', 'holdfastd']);
+  assert.deepEqual(builtInDrivers, ['nop', 'memory', 'fcntl', 'virtlockd', 'holdfastd', 'etcd']);
   for (const name of builtInDrivers) {
     const found = await findDriver(name, { path: '' });
     assert.equal(found.about.name, name);

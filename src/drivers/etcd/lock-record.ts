@@ -1,0 +1,95 @@
+/** What the value of a lock's key says of who has it, and what people are told of it. */
+import { machineId } from '../../system/host.js';
+import { readProcessStat } from '../../system/process.js';
+import type { Holder, LockRequest, Owner } from '../../vocabulary.js';
+import type { KeyValue } from './client/messages.js';
+import { leaseName, type LockKey } from './keys.js';
+
+/** JSON. Fields are added, never changed; a reader ignores those that it does not know. */
+export interface LockRecord {
+  readonly kind: Owner['kind'];
+  /** The guest's, or what the command is called. */
+  readonly name: string;
+  readonly uuid: string;
+  readonly pid: number;
+  readonly startTime: number;
+  /** What runs as that pid, where it can be seen. */
+  readonly program?: string;
+  readonly host: string;
+  readonly hostId: string;
+  /** ISO 8601, to the second, UTC. */
+  readonly since: string;
+  readonly mode: string;
+  /** The resource, as the holder wrote it. */
+  readonly label: string;
+}
+
+/** More is no record of ours: labels are paths. */
+const recordBytesMax = 64 * 1024;
+
+/** What all locks of one grant have in common. */
+export function ownerFields(owner: Owner): Omit<LockRecord, 'mode' | 'label'> {
+  const { kind, name, uuid, pid, startTime, host, hostId } = owner;
+  const stat = readProcessStat(pid);
+  const program = stat?.startTime === startTime ? stat.comm : undefined;
+  const since = new Date().toISOString().replace(/\.\d+Z$/, 'Z');
+  return {
+    kind,
+    name,
+    uuid,
+    pid,
+    startTime,
+    ...(program === undefined ? {} : { program }),
+    host,
+    hostId,
+    since,
+  };
+}
+
+export function recordText(common: ReturnType<typeof ownerFields>, { mode, resource }: LockRequest): string {
+  const record: LockRecord = { ...common, mode, label: resource.label };
+  return JSON.stringify(record);
+}
+
+/** Undefined: it is no record of ours. Who reads it still knows that there is a lock. */
+export function parseRecord(bytes: Buffer): LockRecord | undefined {
+  if (bytes.length > recordBytesMax) return undefined;
+  try {
+    const value: unknown = JSON.parse(bytes.toString('utf8'));
+    const record = value as LockRecord;
+    return typeof record?.uuid === 'string' && typeof record.host === 'string' ? record : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+export function isOf(record: LockRecord | undefined, owner: Owner): boolean {
+  return (
+    record?.uuid === owner.uuid &&
+    record.pid === owner.pid &&
+    record.startTime === owner.startTime &&
+    record.hostId === owner.hostId
+  );
+}
+
+/** Who has a lock, or waits for it, for people. */
+export function holderOf({ key, value, lease }: KeyValue, { mode, holder }: LockKey): Holder {
+  const record = parseRecord(value);
+  const evidence = [`${key.toString('utf8')} in etcd, lease ${leaseName(lease)}`];
+  const waits = mode === 'waiting';
+  const how = { through: [waits ? 'the queue in etcd' : 'etcd'], evidence };
+  if (record === undefined)
+    return { name: holder, ...(waits ? { does: ['waits for it'] } : { mode }), ...how };
+  const { kind, name, uuid, pid, startTime, program, host, hostId, since } = record;
+  return {
+    ...(kind === 'domain' ? { guest: name } : { name }),
+    uuid,
+    ...(program === undefined ? {} : { program }),
+    pid,
+    startTime,
+    host: hostId === machineId() ? 'this host' : host,
+    since,
+    ...(waits ? { does: ['waits for it'] } : { mode }),
+    ...how,
+  };
+}
