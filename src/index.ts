@@ -15,7 +15,7 @@ export type {
 export type { Hold } from './manager/hold.js';
 export type { ListedHold, ListedProcess } from './manager/list-holds.js';
 export type { LockOptions, OwnerProcess, Waiting } from './manager/lock-options.js';
-export { listWithDaemon, type ListedAnywhere } from './manager/list-with-daemon.js';
+export { listWithDaemon, listWithoutDaemon, type ListedAnywhere } from './manager/list-with-daemon.js';
 export { withLockedGuests } from './manager/locked-guests.js';
 export { inputForDaemon } from './manager/input-for-daemon.js';
 export { openDaemon, type OpenDaemonOptions } from './manager/open-daemon.js';

@@ -216,6 +216,8 @@ export function isNobodyListening(error: unknown): boolean {
 
 const nobodyListens = new WeakSet<HoldfastError>();
 
+const elsewhere = 'if it listens elsewhere, api_socket in [daemon] of the configuration says where';
+
 function notRunning({ socket }: ApiRequest, cause: Error): HoldfastError {
   const error = new HoldfastError(
     'DRIVER_FAILED',
@@ -224,8 +226,8 @@ function notRunning({ socket }: ApiRequest, cause: Error): HoldfastError {
       cause,
       remedy:
         process.geteuid?.() === 0
-          ? 'Start it: systemctl start holdfastd, or holdfast serve'
-          : 'Start it: systemctl --user start holdfastd, or holdfast serve',
+          ? `Start it: systemctl start holdfastd, or holdfast serve; ${elsewhere}`
+          : `Start it: systemctl --user start holdfastd, or holdfast serve; ${elsewhere}`,
     },
   );
   nobodyListens.add(error);

@@ -1,4 +1,5 @@
 /** What the lock daemon keeps, among the holds of this host: its own holds, and the locks of libvirt's guests. */
+import { isNobodyListening } from '../daemon-client/api-request.js';
 import type { DaemonClient } from '../daemon-client/daemon-client.js';
 import type { DaemonHold, DaemonLock } from '../daemon-client/daemon-answers.js';
 import { hostName, machineId } from '../system/host.js';
@@ -36,6 +37,16 @@ export async function listWithDaemon(
     ...[...kept, ...lockingGuests(locks, describe)].map((one) => ({ ...one, daemon: daemon.socket })),
   ];
   return all.toSorted((a, b) => a.since.localeCompare(b.since));
+}
+
+/**
+ * `own`, where the daemon could not be asked, which threw `why`. If neither it nor its keeper runs, nothing is locked of what
+ * was left to it.
+ */
+export function listWithoutDaemon(own: readonly ListedHold[], why: unknown): readonly ListedAnywhere[] {
+  if (!isNobodyListening(why)) return own;
+  const lost = 'holdfastd does not run: nothing of it is locked';
+  return own.map((hold) => (hold.drivers.every((name) => name === 'holdfastd') ? { ...hold, lost } : hold));
 }
 
 /** The daemon's record of a hold, or that of whoever left a hold to the daemon. */

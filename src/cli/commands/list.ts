@@ -1,5 +1,5 @@
 import { isHoldfastError } from '../../errors.js';
-import { listWithDaemon, type ListedAnywhere, type ListedHold } from '../../index.js';
+import { listWithDaemon, listWithoutDaemon, type ListedAnywhere, type ListedHold } from '../../index.js';
 import { daemonFrom } from '../daemon-hold.js';
 import { managerFrom } from '../manager-from-options.js';
 import type { OptionValues, Parsed } from '../parse-arguments.js';
@@ -29,7 +29,7 @@ async function withDaemon(
     return await listWithDaemon(own, await daemonFrom(options));
   } catch (error) {
     const absent = isHoldfastError(error, 'DRIVER_FAILED') || isHoldfastError(error, 'NOT_PERMITTED');
-    if (absent && !options.has('socket')) return own;
+    if (absent && !options.has('socket')) return listWithoutDaemon(own, error);
     throw error;
   }
 }
