@@ -31,7 +31,7 @@ export async function runDaemon(
     listening: socketOf(sockets, 'lockd'),
     channel: socketOf(sockets, 'channel:lockd'),
     journalPath: join(directory, 'lockd.journal'),
-    explain: (path) => explainLock(path, options),
+    explain: (path, asker) => explainLock(path, asker, options),
   });
   lockd.on('error', (error) => {
     log.fatal({ err: error }, 'the thread of the lock protocol failed');

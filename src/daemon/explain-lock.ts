@@ -7,9 +7,10 @@ const lookMsMax = 1_000;
 /** More names are no help in one line. */
 const holdersMax = 2;
 
-/** Undefined: nobody was found in time. */
+/** Undefined: nobody was found in time. `asker` is the process that wants the lock: a guest has its own disk open before it has. */
 export async function explainLock(
   path: string,
+  asker: number,
   { config, drivers }: Pick<DaemonOptions, 'config' | 'drivers'>,
 ): Promise<string | undefined> {
   const signal = AbortSignal.timeout(lookMsMax);
@@ -29,6 +30,7 @@ export async function explainLock(
     const inTheWay = uses
       .filter(({ resource }) => resource.path === path || resource.realPath === path)
       .flatMap(({ holders }) => holders)
+      .filter(({ pid }) => pid !== asker)
       .filter(({ refuses }) => refuses === undefined || refuses.includes('exclusive'));
     const named = [...new Set(inTheWay.map(holderInWords))];
     const more = named.length > holdersMax ? ` and ${named.length - holdersMax} more` : '';

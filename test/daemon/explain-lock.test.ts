@@ -7,6 +7,8 @@ import { explainLock, holderInWords } from '../../src/daemon/explain-lock.js';
 import { commandFolder, start, holdfast } from '../beds/command.js';
 
 const folder = commandFolder();
+/** Asks for it. */
+const nobody = 0;
 const known = { through: [], evidence: [] };
 
 test('as much as is known of a holder', () => {
@@ -30,7 +32,7 @@ test('as much as is known of a holder', () => {
 test('a command that has it is named; nobody, or no such file, is no words', async () => {
   const path = join(folder, 'disk.img');
   writeFileSync(path, 'data');
-  assert.equal(await explainLock(path, { drivers: ['fcntl'] }), undefined);
+  assert.equal(await explainLock(path, nobody, { drivers: ['fcntl'] }), undefined);
   const running = start(holdfast, [
     'run',
     '--disk',
@@ -44,10 +46,15 @@ test('a command that has it is named; nobody, or no such file, is no words', asy
   ]);
   await running.says('ready');
   assert.match(
-    (await explainLock(path, { drivers: ['fcntl'] })) ?? '',
+    (await explainLock(path, nobody, { drivers: ['fcntl'] })) ?? '',
     new RegExp(`^backup \\(.*pid ${running.pid}\\)`),
+  );
+  assert.equal(
+    await explainLock(path, running.pid, { drivers: ['fcntl'] }),
+    undefined,
+    'who asks is no answer',
   );
   running.child.kill('SIGKILL');
   await running.exited;
-  assert.equal(await explainLock(join(folder, 'missing'), { drivers: ['fcntl'] }), undefined);
+  assert.equal(await explainLock(join(folder, 'missing'), nobody, { drivers: ['fcntl'] }), undefined);
 });

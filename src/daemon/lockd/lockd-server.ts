@@ -35,8 +35,11 @@ export interface LockdServerOptions {
   readonly uid: number;
   readonly connectionsMax: number;
   readonly reports: LockdReports;
-  /** Asks, elsewhere, who has a file that somebody outside this daemon has locked; `explained` is called with the answer. */
-  readonly explain: (token: number, path: string) => void;
+  /**
+   * Asks, elsewhere, who but this process has a file that somebody outside this daemon has locked; `explained` is called with
+   * the answer.
+   */
+  readonly explain: (token: number, path: string, pid: number) => void;
 }
 
 interface OpenQuestion {
@@ -186,7 +189,7 @@ export class LockdServer {
     const token = ++this.#lastToken;
     const { payload: _, ...header } = frame;
     this.#questions.set(token, { connection, header, name: heldOutside.name });
-    this.#options.explain(token, heldOutside.path);
+    this.#options.explain(token, heldOutside.path, heldOutside.pid);
   }
 
   #ownerEnded(fd: number): void {

@@ -21,8 +21,8 @@ export interface LockdThreadOptions {
   readonly listening: number;
   readonly channel: number;
   readonly journalPath: string;
-  /** Who has a file that somebody outside has locked, in words; undefined: nobody knows. */
-  readonly explain: (path: string) => Promise<string | undefined>;
+  /** Who but this process has a file that somebody outside has locked, in words; undefined: nobody knows. */
+  readonly explain: (path: string, pid: number) => Promise<string | undefined>;
 }
 
 export type LockdStart = TakenUp;
@@ -117,12 +117,12 @@ export class LockdThread extends EventEmitter<{
         this.#lists.delete(news.token);
         return;
       case 'explain':
-        void this.#explained(news.token, news.path);
+        void this.#explained(news.token, news.path, news.pid);
     }
   }
 
-  async #explained(token: number, path: string): Promise<void> {
-    const by = await this.#explain(path).catch(() => undefined);
+  async #explained(token: number, path: string, pid: number): Promise<void> {
+    const by = await this.#explain(path, pid).catch(() => undefined);
     this.#order({ order: 'explained', token, ...(by === undefined ? {} : { by }) });
   }
 }

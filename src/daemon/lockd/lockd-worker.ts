@@ -46,7 +46,7 @@ export type LockdOrder =
 export type LockdNews =
   | ({ readonly news: 'ready' } & TakenUp)
   | { readonly news: 'event'; readonly event: LockdEvent }
-  | { readonly news: 'explain'; readonly token: number; readonly path: string }
+  | { readonly news: 'explain'; readonly token: number; readonly path: string; readonly pid: number }
   | { readonly news: 'locks'; readonly token: number; readonly locks: readonly Lock[] }
   /** `end` is a new keeper's end of this thread's channel, with everything in it. */
   | { readonly news: 'keeper ended'; readonly end: number };
@@ -115,7 +115,7 @@ function serve(port: MessagePort, data: LockdWorkerData): void {
     uid: data.uid,
     connectionsMax: Math.min(connectionsMax, Math.floor(descriptorsMax / 2)),
     reports,
-    explain: (token, path) => tell({ news: 'explain', token, path }),
+    explain: (token, path, pid) => tell({ news: 'explain', token, path, pid }),
   });
   epoll.add(data.wakeFd, readable);
 

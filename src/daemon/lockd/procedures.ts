@@ -27,8 +27,8 @@ export interface Outcome {
   readonly error?: RpcError;
   /** What its owner has when the answer has gone out. */
   readonly acquired?: Lock;
-  /** Somebody outside has this file, and the answer can wait until it is known who. */
-  readonly heldOutside?: { readonly name: string; readonly path: string };
+  /** Somebody outside has this file, and the answer can wait until it is known who; `pid` has asked for it. */
+  readonly heldOutside?: { readonly name: string; readonly path: string; readonly pid: number };
 }
 
 export interface ProceduresOptions {
@@ -81,7 +81,7 @@ export class Procedures {
         return this.#createLockspace(call.path);
       case 'createResource':
       case 'deleteResource':
-        return this.#createOrDelete(call);
+        return this.#createOrDelete(owner, call);
     }
   }
 
@@ -157,7 +157,7 @@ export class Procedures {
     if ('failed' in lock) {
       reports.tell('refused', facts());
       const path = pathOf(lockspace, name);
-      if (lock.failed === 'held') return { heldOutside: { name, path } };
+      if (lock.failed === 'held') return { heldOutside: { name, path, pid: owner.pid } };
       return { error: errorOf(lock, path, autocreate) };
     }
     owners.need(owner.pid);
@@ -213,7 +213,10 @@ export class Procedures {
     return done;
   }
 
-  #createOrDelete({ call, path: lockspace, name }: CallOf<'createResource' | 'deleteResource'>): Outcome {
+  #createOrDelete(
+    { pid }: LockdOwner,
+    { call, path: lockspace, name }: CallOf<'createResource' | 'deleteResource'>,
+  ): Outcome {
     const { table } = this.#options;
     if (!table.hasLockspace(lockspace)) return { error: answers.noSuchLockspace(lockspace) };
     if (lockspace === '')
@@ -226,7 +229,7 @@ export class Procedures {
     const failure = call === 'createResource' ? makeLockFile(path) : removeLockFile(path);
     if (failure === undefined) return done;
     return failure.failed === 'held'
-      ? { heldOutside: { name, path } }
+      ? { heldOutside: { name, path, pid } }
       : { error: errorOf(failure, path, call === 'createResource') };
   }
 
