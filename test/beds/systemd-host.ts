@@ -159,9 +159,14 @@ export class SystemdHost {
     return ['nsenter', '-t', String(this.#init), '-m', '-u', '-i', '-n', '-p', '-C', '-w', '--', ...clean];
   }
 
-  try(program: string, ...args: readonly string[]): Promise<Ended> {
+  /** A program of it that runs on. */
+  start(program: string, ...args: readonly string[]): Running {
     const [first = '', ...rest] = [...this.enter, program, ...args];
-    return start(first, rest, { input: '' }).ended;
+    return start(first, rest, { input: '' });
+  }
+
+  try(program: string, ...args: readonly string[]): Promise<Ended> {
+    return this.start(program, ...args).ended;
   }
 
   /** What it prints, without the last line's end; throws if it fails. */

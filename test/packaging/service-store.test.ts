@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
-import { commandFolder, start } from '../beds/command.js';
+import { commandFolder } from '../beds/command.js';
 import { LockClient } from '../beds/lock-client.js';
 import { startThief } from '../beds/lock-thief.js';
 import { lockOn } from '../beds/observed-lock.js';
@@ -11,7 +11,7 @@ import { SystemdHost } from '../beds/systemd-host.js';
 import { until } from '../beds/until.js';
 import { lacks } from '../needs.js';
 
-const locks = Number(process.env['HOLDFAST_STORED_LOCKS'] ?? 400);
+const locks = 400;
 const folder = commandFolder();
 const disks = Array.from({ length: locks }, (_, index) => join(folder, `disk${index}.img`));
 const skip = lacks('root', 'unshare', 'systemd');
@@ -39,8 +39,7 @@ async function untilStored(count: number): Promise<void> {
 
 /** A process of the host that has locks, as a guest has. */
 async function startOwner(): Promise<{ readonly client: LockClient; readonly end: () => Promise<void> }> {
-  const [program = '', ...args] = [...host.enter, 'sh', '-c', 'echo $$; exec sleep 600'];
-  const owner = start(program, args);
+  const owner = host.start('sh', '-c', 'echo $$; exec sleep 600');
   await until(() => owner.stdout.includes('\n'), 'the pid');
   const pid = Number(owner.stdout);
   const client = await LockClient.connect(join(host.root, 'run/libvirt/virtlockd-sock'));
