@@ -18,7 +18,7 @@ function onLinks(
   };
   return {
     begin: all(change),
-    heal: all((link) => Object.assign(link, { canSend: true, canReceive: true, extraMs: 0 })),
+    heal: all((link) => Object.assign(link, { canSend: true, canReceive: true, extraMs: 0, extraBackMs: 0 })),
     msMax,
   };
 }
@@ -61,13 +61,19 @@ const allLinksButOne: Fault = (schedule) => {
 const slowLinks: Fault = (schedule) => {
   const extraMs = schedule.chance.between(500, 9_000);
   const links = schedule.chance.oneOf(schedule.links);
-  return onLinks(links, (link) => (link.extraMs = extraMs), 20_000);
+  return onLinks(links, (link) => Object.assign(link, { extraMs, extraBackMs: extraMs }), 20_000);
 };
+
+/** The ways of a host that has something to lose, if there is one. */
+function linksInUse({ chance, hosts, links }: Schedule): readonly Link[] {
+  const busy = links.filter((_, index) => (hosts[index]?.holds.size ?? 0) > 0);
+  return chance.oneOf(busy.length > 0 ? busy : links);
+}
 
 /** A host is left with the leader, which gets stuck and recovers; and then the host reaches nobody. */
 const stuckThenSilent: Fault = (schedule) => {
   const { agenda, chance, etcd } = schedule;
-  const links = chance.oneOf(schedule.links);
+  const links = linksInUse(schedule);
   const leader = etcd.leader ?? 0;
   const others = links.filter((_, member) => member !== leader);
   const all = onLinks(links, cut(schedule), 30_000);
@@ -88,15 +94,15 @@ const stuckThenSilent: Fault = (schedule) => {
   };
 };
 
-/** Answers take long, and then none comes any more. */
+/** Answers take long, and then no request gets through any more: the last answers come long after. */
 const slowThenSilent: Fault = (schedule) => {
   const { agenda, chance } = schedule;
-  const links = chance.oneOf(schedule.links);
-  const extraMs = chance.between(500, 6_000);
-  const all = onLinks(links, cut(schedule), 30_000);
+  const links = linksInUse(schedule);
+  const extraBackMs = chance.between(500, 6_000);
+  const all = onLinks(links, (link) => (link.canSend = false), 30_000);
   return {
     begin: () => {
-      onLinks(links, (link) => (link.extraMs = extraMs), 0).begin();
+      onLinks(links, (link) => (link.extraBackMs = extraBackMs), 0).begin();
       agenda.after(chance.between(2_000, 12_000), () => {
         all.begin();
         schedule.reconsiderHealth(false);
@@ -135,6 +141,7 @@ const faults: readonly Fault[] = [
   allLinksButOne,
   allLinksButOne,
   slowLinks,
+  slowThenSilent,
   slowThenSilent,
   stuckThenSilent,
   stuckThenSilent,

@@ -44,56 +44,89 @@ function lateIsFine(state: SessionState, event: SessionEvent): readonly [Session
   return [{ ...state, confirmedAtMs: Math.max(state.confirmedAtMs, event.nowMs) }, event];
 }
 
-export const mutations: Readonly<Record<string, Rules>> = {
-  'counted from when the answer came': misled((state, event) => {
-    if (event.event !== 'read') return [state, event];
-    const rounds = state.rounds.map((one) =>
-      one.id === event.round ? { ...one, sentAtMs: event.nowMs } : one,
-    );
-    return [{ ...state, rounds }, event];
-  }),
-  'the Raft term is not compared': misled((state, event) => {
-    if (event.event !== 'read') return [state, event];
-    return [state, { ...event, raftTerm: roundOf(state, event.round)?.kept?.raftTerm ?? event.raftTerm }];
-  }),
-  'a keepalive without a read': { ...theRules, advance: confirmByAnswer },
-  'the read may be answered from what a member has': {
-    ...misled((state, event) => {
+/** Somebody else has it, or could have it, while a command of this host runs. */
+const overlap = /expired while|both have/;
+/** Lost, and nothing was the matter. */
+const needless = /lost its session although/;
+const markGone = /mark is gone/;
+
+export const mutations: Readonly<Record<string, { readonly rules: Rules; readonly finds: RegExp }>> = {
+  'counted from when the answer came': {
+    rules: misled((state, event) => {
+      if (event.event !== 'read') return [state, event];
+      const rounds = state.rounds.map((one) =>
+        one.id === event.round ? { ...one, sentAtMs: event.nowMs } : one,
+      );
+      return [{ ...state, rounds }, event];
+    }),
+    finds: overlap,
+  },
+  'the Raft term is not compared': {
+    rules: misled((state, event) => {
       if (event.event !== 'read') return [state, event];
       return [state, { ...event, raftTerm: roundOf(state, event.round)?.kept?.raftTerm ?? event.raftTerm }];
     }),
-    serializableRead: true,
+    finds: overlap,
   },
-  'the read is not linearizable': { ...theRules, serializableRead: true },
-  'a clock that stands still in suspend': { ...theRules, clock: 'monotonic' },
-  'an old answer confirms the newest renewal': misled((state, event) => {
-    if (event.event !== 'read') return [state, event];
-    const sentAtMs = state.lastRoundAtMs;
-    const rounds = state.rounds.map((one) => (one.id === event.round ? { ...one, sentAtMs } : one));
-    return [{ ...state, rounds }, event];
-  }),
-  'each sign of life moves the deadline': misled(lateIsFine),
-  'a lease that is gone counts as kept, its mark as there': misled((state, event) => {
-    if (event.event === 'kept') return [state, { ...event, ttlMs: 1_000 }];
-    if (event.event === 'read') return [state, { ...event, createRevision: state.markRevision }];
-    return [state, event];
-  }),
+  'a keepalive without a read': { rules: { ...theRules, advance: confirmByAnswer }, finds: overlap },
+  'the read may be answered from what a member has': {
+    rules: {
+      ...misled((state, event) => {
+        if (event.event !== 'read') return [state, event];
+        return [state, { ...event, raftTerm: roundOf(state, event.round)?.kept?.raftTerm ?? event.raftTerm }];
+      }),
+      serializableRead: true,
+    },
+    finds: overlap,
+  },
+  'the read is not linearizable': { rules: { ...theRules, serializableRead: true }, finds: needless },
+  'a clock that stands still in suspend': { rules: { ...theRules, clock: 'monotonic' }, finds: overlap },
+  'an old answer confirms the newest renewal': {
+    rules: misled((state, event) => {
+      if (event.event !== 'read') return [state, event];
+      const sentAtMs = state.lastRoundAtMs;
+      const rounds = state.rounds.map((one) => (one.id === event.round ? { ...one, sentAtMs } : one));
+      return [{ ...state, rounds }, event];
+    }),
+    finds: overlap,
+  },
+  'each sign of life moves the deadline': { rules: misled(lateIsFine), finds: overlap },
+  'a lease that is gone counts as kept, its mark as there': {
+    rules: misled((state, event) => {
+      if (event.event === 'kept') return [state, { ...event, ttlMs: 1_000 }];
+      if (event.event === 'read') return [state, { ...event, createRevision: state.markRevision }];
+      return [state, event];
+    }),
+    finds: markGone,
+  },
   'the times leave no room for the kill': {
-    ...theRules,
-    timings: { ...timingsFrom({}), renewDeadlineMs: 8_000, graceMs: 2_500 },
+    rules: {
+      ...theRules,
+      timings: { ...timingsFrom({}), renewDeadlineMs: 8_000, graceMs: 2_500 },
+    },
+    finds: overlap,
   },
-  'a single endpoint is asked again and again': misled((state, event) => [{ ...state, endpoint: 0 }, event]),
+  'a single endpoint is asked again and again': {
+    rules: misled((state, event) => [{ ...state, endpoint: 0 }, event]),
+    finds: needless,
+  },
   'renewals are too rare': {
-    ...theRules,
-    timings: { ...timingsFrom({}), renewIntervalMs: 4_900 },
+    rules: {
+      ...theRules,
+      timings: { ...timingsFrom({}), renewIntervalMs: 4_900 },
+    },
+    finds: needless,
   },
   'one round at a time': {
-    ...theRules,
-    advance: (state, event, timings) =>
-      event.event === 'time' &&
-      state.rounds.length > 0 &&
-      event.nowMs < state.confirmedAtMs + timings.renewDeadlineMs
-        ? { state: { ...state, nextRoundAtMs: event.nowMs + 100 }, commands: [] }
-        : theRules.advance(state, event, timings),
+    rules: {
+      ...theRules,
+      advance: (state, event, timings) =>
+        event.event === 'time' &&
+        state.rounds.length > 0 &&
+        event.nowMs < state.confirmedAtMs + timings.renewDeadlineMs
+          ? { state: { ...state, nextRoundAtMs: event.nowMs + 100 }, commands: [] }
+          : theRules.advance(state, event, timings),
+    },
+    finds: needless,
   },
 };

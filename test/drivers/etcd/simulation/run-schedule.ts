@@ -39,8 +39,9 @@ export interface Verdict {
 export interface Link {
   canSend: boolean;
   canReceive: boolean;
-  /** A message takes so much longer. */
+  /** A message takes so much longer, one way and back. */
   extraMs: number;
+  extraBackMs: number;
 }
 
 /**
@@ -56,7 +57,7 @@ const timingsToTry = [
 const hosts = 4;
 const workMs = 120_000;
 /** By then every lease has been given back or has expired, and every late request was decided. */
-const closingMs = 60_000;
+const closingMs = 100_000;
 const identities = ['disk-a', 'disk-b', 'disk-c'];
 /** What the rates of two clocks differ by at most, each against true time. */
 const rateDifference = 0.005;
@@ -100,7 +101,7 @@ export class Schedule {
     this.#timings = rules.timings ?? chance.oneOf(timingsToTry);
     this.#lossProbability = chance.oneOf([0, 0, 0.001, 0.02]);
     this.links = Array.from({ length: hosts }, () =>
-      Array.from({ length: 3 }, () => ({ canSend: true, canReceive: true, extraMs: 0 })),
+      Array.from({ length: 3 }, () => ({ canSend: true, canReceive: true, extraMs: 0, extraBackMs: 0 })),
     );
     this.#wellSince = this.links.map((row) => row.map(() => undefined));
     this.#wellSpells = this.links.map(() => []);
@@ -173,7 +174,7 @@ export class Schedule {
           host.endpoints.includes(member) &&
           link.canSend &&
           link.canReceive &&
-          link.extraMs === 0 &&
+          link.extraMs + link.extraBackMs === 0 &&
           this.etcd.isWell(member);
         if (!isWell || interrupted) this.#interrupt(index, member);
         const row = this.#wellSince[index];
@@ -199,30 +200,31 @@ export class Schedule {
       const arrive = (): void => {
         if (link.canReceive) answer(what);
       };
-      if (!link.canReceive || this.#isDropped(index, member)) return;
-      this.#deliver(link, arrive);
+      if (!link.canReceive || this.#isDropped(index)) return;
+      this.#deliver(link.extraBackMs, arrive);
       // Only what may be told twice: the machine has to bear it.
-      if (this.chance.is(0.02)) this.#deliver(link, arrive);
+      if (this.chance.is(0.02)) this.#deliver(link.extraBackMs, arrive);
     };
-    if (!link.canSend || this.#isDropped(index, member)) return;
+    if (!link.canSend || this.#isDropped(index)) return;
     const times = call.call === 'keep alive' && this.chance.is(0.02) ? 2 : 1;
     for (let time = 0; time < times; time++) {
-      this.#deliver(link, () => {
+      this.#deliver(link.extraMs, () => {
         if (link.canSend) this.etcd.handle(member, call, back);
       });
     }
   }
 
-  #isDropped(host: number, member: number): boolean {
+  /** What is lost may be one round each on every way in turn. */
+  #isDropped(host: number): boolean {
     if (!this.chance.is(this.#lossProbability)) return false;
-    this.#interrupt(host, member);
+    for (const member of [0, 1, 2]) this.#interrupt(host, member);
     this.reconsiderHealth(false);
     return true;
   }
 
-  #deliver(link: Link, action: () => void): void {
+  #deliver(extraMs: number, action: () => void): void {
     const ms = this.chance.is(0.05) ? this.chance.between(5, 60) : this.chance.between(0.2, 5);
-    this.agenda.after(ms + link.extraMs * this.chance.unit(), action);
+    this.agenda.after(ms + extraMs * this.chance.unit(), action);
   }
 
   #onceDeleted(locks: readonly Lock[], callback: () => void): void {
@@ -283,7 +285,19 @@ export class Schedule {
       if (host.lease === lease && this.chance.is(0.7)) {
         this.agenda.after(this.chance.between(1, 50), () => host.markDeleted(lease));
       }
+      if (host.lease === lease) this.#expectLoss(host, lease);
     }
+  }
+
+  /** What was confirmed before the mark went is good for so long, and nothing can be confirmed after it. */
+  #expectLoss(host: SimulatedHost, lease: bigint): void {
+    this.agenda.after(this.#timings.renewDeadlineMs * (1 + 2 * rateDifference), () => {
+      // While it starts it may have been written once more.
+      const isGone = !this.etcd.keys.has(markKey(lease));
+      if (isGone && host.isRunning && host.lease === lease && host.state?.phase === 'certain') {
+        this.#fault(`${host.name} goes on with a session whose mark is gone`);
+      }
+    });
   }
 
   #judgeGrant(key: string, { identity, mode }: { identity: string; mode: Mode }, revision: number): void {

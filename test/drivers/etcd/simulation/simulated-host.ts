@@ -399,7 +399,10 @@ export class SimulatedHost {
     this.holds.add(hold);
     this.#world.onRun(hold);
     this.#guard();
-    this.#later(this.#world.chance.between(50, 12_000), () => {
+    const { chance } = this.#world;
+    // Long ones are still there when a lease passes.
+    const ms = chance.is(0.5) ? chance.between(50, 3_000) : chance.between(3_000, 60_000);
+    this.#later(ms, () => {
       if (hold.over || !this.#isCertain(lease)) return;
       this.#endHold(hold);
       const keys = locks.map(({ identity, mode }) => lockKey(identity, mode, holder));
