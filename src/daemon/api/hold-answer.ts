@@ -1,6 +1,6 @@
 /** A hold as the API shows it. */
 import type { HoldAnswer } from './answer-schemas.js';
-import type { BookedHold } from './hold-book.js';
+import type { BookedHold } from './booked-hold.js';
 
 export function holdAnswer({ hold, witness, ownerEnded, lost }: BookedHold): HoldAnswer {
   const { grants } = hold.save();

@@ -4,30 +4,16 @@
  * Taking: the locks, the file, the keeper; then the answer goes out. Giving back: the keeper and the file, then the locks.
  * A crash between any two leaves no lock that two have, and none whose owner has been told that it is his and is not.
  */
-import { closeSync } from 'node:fs';
+import { setTimeout as timer } from 'node:timers/promises';
 import { causeText, HoldfastError, isHoldfastError } from '../../errors.js';
-import type { GuestInput, Hold, LockOptions, Manager, Owner, OwnerProcess, SavedHold } from '../../index.js';
-import type { ErrorCode } from '../../vocabulary.js';
+import type { GuestInput, Hold, LockOptions, Manager, OwnerProcess } from '../../index.js';
 import { Epoll } from '../../system/epoll.js';
-import { processStartTime } from '../../system/process.js';
 import { OwnerWatch } from '../lockd/owner-watch.js';
+import { Adoption } from './adoption.js';
+import { factsOf, isSame, type Booked, type BookedHold } from './booked-hold.js';
 import type { EventLog } from './event-log.js';
-import type { FoundHold, KeptHolds } from './kept-hold.js';
+import type { KeptHolds } from './kept-hold.js';
 import { isWitnessed, removeWitness, requireWitness } from './witness-file.js';
-
-export interface BookedHold {
-  readonly hold: Hold;
-  readonly witness: string | undefined;
-  /** Its process has ended, and only the witness keeps it. */
-  readonly ownerEnded: boolean;
-  /** Why it can no longer be guaranteed. */
-  readonly lost: string | undefined;
-}
-
-type Booked = { -readonly [Key in keyof BookedHold]: BookedHold[Key] } & {
-  /** Whether its owner may not know that he has it, because the daemon ended with the answer: then he may ask again. */
-  doubtful: boolean;
-};
 
 export interface AcquireWish {
   readonly input: GuestInput;
@@ -36,14 +22,8 @@ export interface AcquireWish {
   readonly options: Pick<LockOptions, 'wait' | 'signal' | 'allowUnlocked' | 'explain' | 'command' | 'onWait'>;
 }
 
-/** What is locked still by what the keeper has, though it could not be taken up. */
-interface Unadopted {
-  readonly saved: SavedHold;
-  readonly descriptors: readonly number[];
-}
-
-/** After these there is nothing left to keep. */
-const lostCodes: readonly ErrorCode[] = ['IN_USE', 'LOST', 'UNSUPPORTED'];
+/** How long who asks waits for what is just being given back. */
+const endsMsMax = 5_000;
 
 /** How soon the end of an owner, or of a witness's last holder, is seen. */
 const lookMs = 100;
@@ -55,15 +35,18 @@ export class HoldBook {
   readonly #holds = new Map<string, Booked>();
   readonly #epoll = new Epoll();
   readonly #owners = new OwnerWatch(this.#epoll);
-  /** What is just being given back because its owner has ended. */
+  /** What is just being given back. */
   readonly #ends = new Set<Promise<void>>();
+  /** By witness: who just asks. */
+  readonly #asking = new Map<string, Promise<unknown>>();
   #timer: NodeJS.Timeout | undefined;
-  #unadopted: Unadopted[] = [];
+  readonly #adoption: Adoption;
 
   constructor(manager: Manager, kept: KeptHolds, events: EventLog) {
     this.#manager = manager;
     this.#kept = kept;
     this.#events = events;
+    this.#adoption = new Adoption(manager, kept, events);
   }
 
   get size(): number {
@@ -81,49 +64,34 @@ export class HoldBook {
 
   /** Takes up what was held before this process. */
   async adopt(): Promise<void> {
-    const found = this.#kept.find((record) =>
-      this.#events.add('lost', { reason: 'its record cannot be read', record }),
-    );
-    for (const one of found) await this.#adoptOne(one);
+    await this.#adoption.adoptAll((hold, witness) => {
+      this.#keep(this.#book(hold, witness, true));
+    });
     this.#lookOn();
-  }
-
-  async #adoptOne({ written, kept }: FoundHold): Promise<void> {
-    const { saved, witness, leaving, suspended } = written;
-    const descriptors = kept?.descriptors ?? [];
-    try {
-      if (suspended) throw new HoldfastError('LOST', 'it was suspended when the daemon ended');
-      // Nobody is left who would keep it.
-      if (kept === undefined && !isAlive(saved.owner) && !(witness !== undefined && isWitnessed(witness))) {
-        return this.#letGo({ saved, descriptors });
-      }
-      const hold = await this.#manager.adopt(saved, descriptors, leaving);
-      const booked = this.#book(hold, witness, true);
-      this.#keep(booked);
-      this.#events.add('adopted', factsOf(hold));
-    } catch (error) {
-      const { id, owner, plan } = saved;
-      const resources = plan.requests.map(({ resource }) => resource.label);
-      this.#events.add('lost', { hold: id, owner, resources, reason: causeText(error) });
-      const isLost = isHoldfastError(error) && lostCodes.includes(error.code);
-      if (isLost || kept === undefined) this.#letGo({ saved, descriptors });
-      // A driver that does not start, or a bug: what is locked stays locked as long as its owner lives.
-      else this.#unadopted.push({ saved, descriptors });
-    }
-  }
-
-  #letGo({ saved, descriptors }: Unadopted): void {
-    this.#kept.drop(saved.id);
-    for (const fd of descriptors) closeSync(fd);
   }
 
   /**
    * Takes a hold. Who asks again for what he may not know that he has gets that: by its witness, or, after a restart, by
    * the same owner and requests.
    */
-  async acquire({ input, process, witness, options }: AcquireWish): Promise<BookedHold> {
+  async acquire(wish: AcquireWish): Promise<BookedHold> {
+    const { witness } = wish;
+    if (witness === undefined) return this.#acquire(wish);
+    // Who asks again while the first answer is on its way would else be refused because of himself.
+    for (let other = this.#asking.get(witness); other !== undefined; other = this.#asking.get(witness)) {
+      await other.catch(() => undefined);
+    }
+    const asking = this.#acquire(wish);
+    this.#asking.set(witness, asking);
+    return asking.finally(() => this.#asking.delete(witness));
+  }
+
+  async #acquire({ input, process, witness, options }: AcquireWish): Promise<Booked> {
     const again = await this.#askedAgain(input, process, witness);
-    if (again !== undefined) return again;
+    if (again !== undefined) {
+      again.told++;
+      return again;
+    }
     if (witness !== undefined) requireWitness(witness);
     // Whoever starts one command after the other is not to be refused because of the first one.
     await this.#look();
@@ -173,7 +141,7 @@ export class HoldBook {
     try {
       await booked.hold.shrink(names);
     } catch (error) {
-      this.#keep(booked);
+      if (this.#isBooked(booked)) this.#keep(booked);
       throw error;
     }
     return this.#changed(booked, 'shrunk');
@@ -202,26 +170,45 @@ export class HoldBook {
   async handOver(id: string, process: OwnerProcess, witness: string | undefined): Promise<BookedHold> {
     const booked = this.#booked(id);
     if (witness !== undefined) requireWitness(witness);
-    const before = booked.hold.owner;
+    await this.#look();
     this.#watch(process);
-    await booked.hold.passTo(process).catch((error: unknown) => {
-      this.#owners.noLongerNeeds(process.pid, process.startTime);
+    const leave = (): void => this.#owners.noLongerNeeds(process.pid, process.startTime);
+    try {
+      await booked.hold.passTo(process);
+      this.#requireBooked(booked);
+    } catch (error) {
+      leave();
       throw error;
-    });
-    if (!booked.ownerEnded) this.#owners.noLongerNeeds(before.pid, before.startTime);
-    booked.ownerEnded = false;
+    }
+    this.#unwatch(booked);
+    // He may have ended meanwhile, and it was said when this was not his.
+    booked.watched = this.#owners.watches(process.pid, process.startTime) ? process : undefined;
+    booked.ownerEnded = booked.watched === undefined;
     booked.witness = witness;
     return this.#changed(booked, 'handed-over');
   }
 
+  /** Throws `NO_SUCH_HOLD`; by then nothing of it is locked any more. */
   async release(id: string): Promise<void> {
+    if (!this.#holds.has(id)) await Promise.all(this.#ends);
     await this.#end(this.#booked(id), 'released');
   }
 
-  /** What somebody was granted whom nobody can tell of it any more. */
+  /** Who asked for it has gone without an answer: it ends, unless somebody else was told that it is his. */
   async takeBack({ hold }: BookedHold): Promise<void> {
     const booked = this.#holds.get(hold.id);
-    if (booked !== undefined) await this.#end(booked, 'who asked for it had gone');
+    if (booked === undefined || --booked.told > 0) return;
+    await this.#end(booked, 'who asked for it had gone');
+  }
+
+  #isBooked(booked: Booked): boolean {
+    return this.#holds.get(booked.hold.id) === booked;
+  }
+
+  /** Throws `ENDED`: what has ended while it was changed is not to be kept again. */
+  #requireBooked(booked: Booked): void {
+    if (this.#isBooked(booked)) return;
+    throw new HoldfastError('ENDED', `hold ${booked.hold.id} has ended meanwhile`);
   }
 
   #booked(id: string): Booked {
@@ -231,8 +218,18 @@ export class HoldBook {
   }
 
   #book(hold: Hold, witness: string | undefined, doubtful: boolean): Booked {
-    const booked: Booked = { hold, witness, ownerEnded: false, lost: undefined, doubtful };
-    booked.ownerEnded = !this.#owners.needExactly(hold.owner.pid, hold.owner.startTime);
+    const { pid, startTime } = hold.owner;
+    const isThere = this.#owners.needExactly(pid, startTime);
+    const watched = isThere ? { pid, startTime } : undefined;
+    const booked: Booked = {
+      hold,
+      witness,
+      ownerEnded: !isThere,
+      lost: undefined,
+      doubtful,
+      told: 1,
+      watched,
+    };
     this.#holds.set(hold.id, booked);
     hold.signal.addEventListener('abort', () => this.#lost(booked), { once: true });
     this.#lookOn();
@@ -240,7 +237,7 @@ export class HoldBook {
   }
 
   #lookOn(): void {
-    const needed = this.#holds.size + this.#unadopted.length > 0;
+    const needed = this.#holds.size + this.#adoption.left > 0;
     if (needed) this.#timer ??= setInterval(() => void this.#look(), lookMs);
     else clearInterval(this.#timer);
     if (!needed) this.#timer = undefined;
@@ -249,6 +246,12 @@ export class HoldBook {
   #watch({ pid, startTime }: OwnerProcess): void {
     if (this.#owners.needExactly(pid, startTime)) return;
     throw new HoldfastError('BAD_DATA', `the process ${pid} has ended, and cannot hold anything`);
+  }
+
+  #unwatch(booked: Booked): void {
+    if (booked.watched !== undefined)
+      this.#owners.noLongerNeeds(booked.watched.pid, booked.watched.startTime);
+    booked.watched = undefined;
   }
 
   #keep({ hold, witness }: Booked, leaving?: readonly string[]): void {
@@ -264,17 +267,26 @@ export class HoldBook {
   }
 
   #changed(booked: Booked, event: 'extended' | 'shrunk' | 'suspended' | 'resumed' | 'handed-over'): Booked {
+    this.#requireBooked(booked);
     booked.doubtful = false;
     this.#keep(booked);
     this.#events.add(event, factsOf(booked.hold));
     return booked;
   }
 
-  async #end(booked: Booked, reason: string): Promise<void> {
-    const { hold, witness } = booked;
-    if (!this.#holds.delete(hold.id)) return;
-    if (!booked.ownerEnded) this.#owners.noLongerNeeds(hold.owner.pid, hold.owner.startTime);
-    this.#kept.drop(hold.id);
+  #end(booked: Booked, reason: string): Promise<void> {
+    if (!this.#isBooked(booked)) return Promise.resolve();
+    this.#holds.delete(booked.hold.id);
+    this.#unwatch(booked);
+    this.#kept.drop(booked.hold.id);
+    const end = this.#giveBack(booked, reason);
+    const settled = end.catch(() => undefined);
+    this.#ends.add(settled);
+    void settled.then(() => this.#ends.delete(settled));
+    return end;
+  }
+
+  async #giveBack({ hold, witness }: Booked, reason: string): Promise<void> {
     try {
       await hold.release();
     } finally {
@@ -287,7 +299,7 @@ export class HoldBook {
   #lost(booked: Booked): void {
     const reason: unknown = booked.hold.signal.reason;
     booked.lost = causeText(reason);
-    if (this.#holds.has(booked.hold.id)) {
+    if (this.#isBooked(booked)) {
       this.#events.add('lost', { ...factsOf(booked.hold), reason: booked.lost });
     }
   }
@@ -298,46 +310,20 @@ export class HoldBook {
       const ended = this.#owners.ended(fd);
       if (ended === undefined) return;
       for (const booked of this.#holds.values()) {
-        if (!isSame(booked.hold.owner, ended)) continue;
+        if (booked.watched === undefined || !isSame(booked.watched, ended)) continue;
+        booked.watched = undefined;
         booked.ownerEnded = true;
         this.#events.add('owner-ended', factsOf(booked.hold));
       }
     });
     for (const booked of this.#holds.values()) {
       if (!booked.ownerEnded || (booked.witness !== undefined && isWitnessed(booked.witness))) continue;
-      const end = this.#end(booked, 'its owner ended').catch((error: unknown) =>
+      void this.#end(booked, 'its owner ended').catch((error: unknown) =>
         this.#events.add('lost', { ...factsOf(booked.hold), reason: causeText(error) }),
       );
-      this.#ends.add(end);
-      void end.finally(() => this.#ends.delete(end));
     }
-    const ended = this.#unadopted.filter(({ saved }) => !isAlive(saved.owner));
-    if (ended.length > 0) {
-      this.#unadopted = this.#unadopted.filter((one) => !ended.includes(one));
-      for (const one of ended) this.#letGo(one);
-      this.#lookOn();
-    }
-    await Promise.all(this.#ends);
+    if (this.#adoption.letGoOfEnded()) this.#lookOn();
+    // One that does not come to its end, because an engine does not answer, is not to stop all others.
+    await Promise.race([Promise.all(this.#ends), timer(endsMsMax, undefined, { ref: false })]);
   }
-}
-
-function isSame(owner: Owner, { pid, startTime }: OwnerProcess): boolean {
-  return owner.pid === pid && owner.startTime === startTime;
-}
-
-function isAlive({ pid, startTime }: Owner): boolean {
-  return processStartTime(pid) === startTime;
-}
-
-function factsOf({ id, owner, requests }: Hold): Readonly<Record<string, unknown>> {
-  const { kind, name, uuid, pid } = owner;
-  return {
-    hold: id,
-    owner: { kind, name, uuid, pid },
-    resources: requests.map(({ resource, mode }) => ({
-      label: resource.label,
-      identity: resource.identity,
-      mode,
-    })),
-  };
 }

@@ -6,7 +6,7 @@ import { readProcess } from '../../system/process.js';
 import type { ApiContext } from './api-context.js';
 import { guestInput } from './guest-body.js';
 import { holdAnswer } from './hold-answer.js';
-import type { BookedHold } from './hold-book.js';
+import type { BookedHold } from './booked-hold.js';
 import { lockAnswers } from './lock-answers.js';
 import { withGuestsNamed } from './lockd-holders.js';
 import { ownerProcess, peerOf } from './peer.js';

@@ -1,0 +1,43 @@
+/** A hold in the book, and what is told of it. */
+import type { Hold, Owner, OwnerProcess } from '../../index.js';
+import { processStartTime } from '../../system/process.js';
+
+export interface BookedHold {
+  readonly hold: Hold;
+  readonly witness: string | undefined;
+  /** Its process has ended, and only the witness keeps it. */
+  readonly ownerEnded: boolean;
+  /** Why it can no longer be guaranteed. */
+  readonly lost: string | undefined;
+}
+
+/** As the book has it. */
+export type Booked = { -readonly [Key in keyof BookedHold]: BookedHold[Key] } & {
+  /** Whether its owner may not know that he has it, because the daemon ended with the answer: then he may ask again. */
+  doubtful: boolean;
+  /** How many were, or are just being, told that it is theirs. */
+  told: number;
+  /** Whose end is watched for it; undefined: he has ended. */
+  watched: OwnerProcess | undefined;
+};
+
+export function isSame(owner: OwnerProcess, { pid, startTime }: OwnerProcess): boolean {
+  return owner.pid === pid && owner.startTime === startTime;
+}
+
+export function isAlive({ pid, startTime }: Owner): boolean {
+  return processStartTime(pid) === startTime;
+}
+
+export function factsOf({ id, owner, requests }: Hold): Readonly<Record<string, unknown>> {
+  const { kind, name, uuid, pid } = owner;
+  return {
+    hold: id,
+    owner: { kind, name, uuid, pid },
+    resources: requests.map(({ resource, mode }) => ({
+      label: resource.label,
+      identity: resource.identity,
+      mode,
+    })),
+  };
+}
