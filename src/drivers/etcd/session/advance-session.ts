@@ -44,6 +44,16 @@ export function startSession(lease: GrantedLease, timings: Timings): SessionStep
   return { state, commands: [{ command: 'mark', endpoint }] };
 }
 
+/** The state for somebody else who goes on from here: what is under way is not known to it, so the next round starts at once. */
+export function resumeSession(state: SessionState, confirmedAtMs: number, nowMs: number): SessionState {
+  return {
+    ...state,
+    confirmedAtMs: Math.max(state.confirmedAtMs, confirmedAtMs),
+    rounds: [],
+    nextRoundAtMs: nowMs,
+  };
+}
+
 /** When the machine wants to be told the time, if nothing else happens before. */
 export function wakeAtMs(state: SessionState, timings: Timings): number {
   if (!isAlive(state)) return Infinity;
