@@ -20,6 +20,7 @@ import {
   type ShrinkBody,
 } from './request-schemas.js';
 import { failures, listOf, schema } from './route-schemas.js';
+import { requireSameFiles } from './same-files.js';
 import { untilGone } from './until-gone.js';
 
 const change = { access: 'change' } as const;
@@ -76,6 +77,13 @@ export function addHoldRoutes(app: FastifyInstance, context: ApiContext): void {
             ...(body.command === undefined ? {} : { command: body.command }),
           },
         });
+        try {
+          // What libvirt says of a domain is written from its own point of view.
+          if (body.domain === undefined) requireSameFiles(peer.pid, booked.hold.requests);
+        } catch (error) {
+          await book.takeBack(booked);
+          throw error;
+        }
         timed('granted');
         takeBackIfUnheard(booked, signal, context);
         return await reply.status(created).send(holdAnswer(booked));
@@ -100,10 +108,26 @@ export function addHoldRoutes(app: FastifyInstance, context: ApiContext): void {
         response: { 200: schema('Hold'), ...failures },
       },
     },
-    async ({ params, body }, reply) =>
-      holdAnswer(
-        await book.extend(params.id, guestInput(body), waitingOptions(body, untilGone(reply), context)),
-      ),
+    async ({ params, body, raw }, reply) => {
+      const { pid } = peerOf(raw.socket, context.lookers);
+      const before = new Set(book.get(params.id).hold.requests.map(({ resource }) => resource.identity));
+      const booked = await book.extend(
+        params.id,
+        guestInput(body),
+        waitingOptions(body, untilGone(reply), context),
+      );
+      const added = booked.hold.requests.filter(({ resource }) => !before.has(resource.identity));
+      try {
+        if (body.domain === undefined) requireSameFiles(pid, added);
+      } catch (error) {
+        await book.shrink(
+          params.id,
+          added.map(({ resource }) => resource.identity),
+        );
+        throw error;
+      }
+      return holdAnswer(booked);
+    },
   );
 
   app.post<{ Params: HoldParams; Body: ShrinkBody }>(

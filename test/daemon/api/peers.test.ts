@@ -104,6 +104,30 @@ describe('other users', { skip: lacks('root', 'setpriv') }, () => {
     assert.equal(askAs(stranger, daemon.apiSocket, 'GET', '/v1/nothing', undefined), '403');
   });
 
+  test(
+    'a process for which a path leads elsewhere is granted nothing',
+    { skip: lacks('unshare') },
+    async () => {
+      const [shown, hidden] = [join(folder, 'shown.img'), join(folder, 'hidden.img')];
+      for (const path of [shown, hidden]) writeFileSync(path, 'data');
+      const inContainer = (path: string, url: string): string =>
+        askAs(
+          ['--no-new-privs', 'unshare', '-m', 'sh', '-c', `mount --bind ${hidden} ${shown}; exec "$@"`, 'sh'],
+          daemon.apiSocket,
+          'POST',
+          url,
+          { disks: [{ path }] },
+        );
+      assert.equal(inContainer(shown, '/v1/holds'), '400');
+      assert.equal(inContainer(disk, '/v1/holds'), '201', 'what is the same file is granted');
+      const { data } = await daemon.api.post('/v1/holds', { disks: [{ path: hidden }], wait: 5_000 });
+      assert.equal(inContainer(shown, `/v1/holds/${data.id}/extend`), '400');
+      const held = (await daemon.api.get(`/v1/holds/${data.id}`)).data.requests;
+      assert.equal(held.length, 1);
+      assert.equal((await daemon.api.post('/v1/holds', { disks: [{ path: shown }] })).status, 201);
+    },
+  );
+
   test('a daemon of a user: he and root lock; he names processes of his own alone', async () => {
     const own = join(folder, 'own');
     mkdirSync(join(own, 'run'), { recursive: true });
