@@ -115,19 +115,22 @@ async function buildGuard() {
 }
 
 rmSync(join(root, 'dist'), { recursive: true, force: true });
-const inside = [...(await buildCommand()), ...(await buildDaemon(join(root, 'dist/daemon')))];
-writeLicences(join(root, 'dist/THIRD-PARTY-LICENSES'), inside);
-await bundle(
-  {
-    input: {
-      index: 'src/index.ts',
-      driver: 'src/driver/contract.ts',
-      'driver-conformance': 'src/driver/conformance.ts',
-      rfc2010: 'src/rfc2010/rfc2010.ts',
+const inside = [
+  ...(await buildCommand()),
+  ...(await buildDaemon(join(root, 'dist/daemon'))),
+  ...(await bundle(
+    {
+      input: {
+        index: 'src/index.ts',
+        driver: 'src/driver/contract.ts',
+        'driver-conformance': 'src/driver/conformance.ts',
+        rfc2010: 'src/rfc2010/rfc2010.ts',
+      },
+      external: ['koffi', 'saxes', 'smol-toml'],
     },
-    external: ['koffi', 'saxes', 'smol-toml'],
-  },
-  { dir: 'dist/library', format: 'esm', chunkFileNames: '[name]-[hash].js' },
-);
+    { dir: 'dist/library', format: 'esm', chunkFileNames: '[name]-[hash].js' },
+  )),
+];
+writeLicences(join(root, 'dist/THIRD-PARTY-LICENSES'), inside);
 run(node, ['scripts/write-man-pages.mjs']);
 run(node, ['node_modules/typescript/bin/tsc', '-p', 'tsconfig.build.json']);
