@@ -59,7 +59,12 @@ export class CommandGuard {
     });
   }
 
-  readonly #reap = (): void => reapOrphans(this.#command?.pid);
+  /** All of them: an end that is left to Node would stand in front of the others until Node has its turn. */
+  readonly #reap = (): void => {
+    const command = this.#command;
+    if (command === undefined) return;
+    reapOrphans(undefined, (pid, status) => pid === command.pid && command.noteEnd(status));
+  };
 
   obey(order: GuardOrder): void {
     switch (order.do) {
@@ -89,14 +94,13 @@ export class CommandGuard {
   }
 
   async #start(order: Extract<GuardOrder, { do: 'start' }>): Promise<void> {
-    const started = await startCommand(order);
+    const started = await startCommand(order, (status) => report({ is: 'ended', status }));
     if ('code' in started) {
       report({ is: 'not started', ...started });
       return this.#end();
     }
     this.#command = started;
     this.#state = 'guarding';
-    void started.ended.then((status) => report({ is: 'ended', status }));
     report({ is: 'started', pid: started.pid, startTime: processStartTime(started.pid) ?? 0 });
     // All this after the start, which is waited for, and so that the command gets nothing of it.
     ownProcessGroup();
@@ -141,18 +145,16 @@ export class CommandGuard {
     this.#paused = [...this.#paused, ...stopped];
     if (this.#state !== 'paused') return;
     report({ is: 'paused' });
-    if (first) this.#keepPaused();
+    if (first) void this.#keepPaused();
   }
 
   /** `fg` of a shell lets everything in its group go on, and so can anyone: not without the lock. */
-  #keepPaused(): void {
-    setTimeout(() => {
+  async #keepPaused(): Promise<void> {
+    for (;;) {
+      await new Promise((resolve) => setTimeout(resolve, againMs));
       if (this.#state !== 'paused') return;
-      void pauseDescendants(this.#reap).then((stopped) => {
-        this.#paused = [...this.#paused, ...stopped];
-        this.#keepPaused();
-      });
-    }, againMs);
+      this.#paused = [...this.#paused, ...(await pauseDescendants(this.#reap))];
+    }
   }
 
   #resume(): void {

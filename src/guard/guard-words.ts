@@ -49,6 +49,8 @@ export type GuardReport =
   | { readonly is: 'stopping' | 'pausing' | 'paused' | 'resumed' }
   /** The list is the one that counts. */
   | { readonly is: 'guarding'; readonly count: number }
+  /** The watchdog device cannot be written to. */
+  | { readonly is: 'not fed'; readonly message: string }
   /** Their time was over. */
   | { readonly is: 'killed' | 'stopped'; readonly pids: readonly number[] };
 

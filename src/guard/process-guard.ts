@@ -10,8 +10,8 @@
  * In `lost`, whoever is on the list and still runs is told to end: SIGTERM once, by a daemon that lives or, where that is
  * gone, from here; SIGKILL from `killAt` on, again and again until it is gone. Who is to be paused is stopped at `killAt`.
  *
- * A daemon that ends does not end the guard: whoever keeps the other ends of its pipes gives them to the next daemon
- * (`GuardProcess.descriptors`). Where nobody has them, the guard ends when nobody is left to guard.
+ * A daemon that ends does not end the guard, which does its work when the time is over. The next daemon, if it still has the
+ * locks, starts a guard of its own and sends SIGTERM to this one, which then ends and touches nobody.
  */
 import { constants } from 'node:os';
 import { boottimeMs } from '../system/boot-clock.js';
@@ -46,13 +46,16 @@ export class ProcessGuard {
   readonly #told = new Set<number>();
   #supervised = true;
 
-  /** @param watchdog path of the device; undefined or empty: there is none. Throws where it cannot be opened. */
+  /** @param watchdog path of the device; undefined or empty: there is none. */
   constructor(page: DeadlinePage, watchdog: string | undefined, over: () => void) {
     this.#page = page;
     this.#over = over;
     if (watchdog !== undefined && watchdog !== '') this.#watchdog = new Watchdog(watchdog);
     ownProcessGroup();
     raiseAboveOthers();
+    process.on('SIGTERM', () => {
+      if (!this.#supervised) this.#end();
+    });
     report({ is: 'guarding', count: 0 });
     setImmediate(this.#tick);
     setImmediate(keepProgramInMemory);

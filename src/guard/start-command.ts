@@ -12,14 +12,20 @@ export interface RunningCommand {
   readonly hasEnded: boolean;
   /** As shells have it: 128 and the number of a signal. */
   readonly ended: Promise<number>;
+  /** For whoever asks the kernel for all children that have ended, and so takes this one's status away from Node. */
+  noteEnd(status: number): void;
 }
 
 /** One byte, which is there so that there is a message. */
 const messageBytes = 1;
 
-/** What it gives instead of a command is the error of spawn. */
+/**
+ * What it gives instead of a command is the error of spawn.
+ * @param whenEnded called once, before anything else can be done about it.
+ */
 export async function startCommand(
   command: GuardedCommand,
+  whenEnded: (status: number) => void,
 ): Promise<RunningCommand | { readonly code: string; readonly message: string }> {
   const { file, argv, env, openFilesSoft, locks } = command;
   const [argv0, ...args] = argv;
@@ -37,15 +43,21 @@ export async function startCommand(
   const { pid } = child;
   if (pid === undefined) return startError(child);
   let hasEnded = false;
-  const ended = new Promise<number>((resolve) => {
-    child.once('exit', (code, signal) => {
-      hasEnded = true;
-      resolve(code ?? 128 + (signal === null ? 0 : constants.signals[signal]));
-    });
-  });
+  let end: (status: number) => void = () => undefined;
+  const ended = new Promise<number>((resolve) => (end = resolve));
+  const noteEnd = (status: number): void => {
+    if (hasEnded) return;
+    hasEnded = true;
+    whenEnded(status);
+    end(status);
+  };
+  child.once('exit', (code, signal) =>
+    noteEnd(code ?? 128 + (signal === null ? 0 : constants.signals[signal])),
+  );
   return {
     pid,
     ended,
+    noteEnd,
     get hasEnded() {
       return hasEnded;
     },

@@ -42,9 +42,11 @@ export async function stopDescendants(reap: Reap, isTimeToKill: () => boolean): 
 }
 
 function killChildren(reap: Reap): void {
-  for (let look = 0; look < quickLooks && hasChildren(); look++) {
-    for (const { pid, startTime } of childrenHere()) signalProcess(pid, startTime, SIGKILL);
+  for (let look = 0; look < quickLooks; look++) {
     reap();
+    const running = childrenHere().filter(({ state }) => state !== 'Z');
+    if (running.length === 0) return;
+    for (const { pid, startTime } of running) signalProcess(pid, startTime, SIGKILL);
   }
 }
 

@@ -121,6 +121,8 @@ class Supervision {
   async #start(command: SupervisedCommand): Promise<CommandTree> {
     const { guarantee } = this.#hold;
     if (guarantee === undefined || this.#onLost === 'ignore') {
+      this.#guard?.order({ do: 'end' });
+      await this.#guard?.ended;
       return ownTree(startSupervised(this.#hold, command));
     }
     const guard = this.#guard ?? new GuardProcess({ command: true }, guarantee.times);
