@@ -1,4 +1,5 @@
 /** The conformance suite against a real daemon; the second contender is in this process, and in another one. */
+import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import test, { after } from 'node:test';
 import {
@@ -20,6 +21,10 @@ const unheard = "the bed's other process cannot be told of an abort; both cases 
 type Given = Pick<ConformanceOptions, 'makeResource' | 'secondInstance' | 'badSettings' | 'skip'>;
 
 async function hold(what: string, args: readonly string[], runs: Record<string, Given>): Promise<void> {
+  // There is one daemon for each runtime directory.
+  const run = join(folder, `${what}-run`);
+  mkdirSync(run, { mode: 0o700 });
+  process.env['HOLDFAST_RUNTIME_DIR'] = run;
   const daemon = await startApiDaemon(join(folder, what), args);
   after(() => daemon.stop());
   const settings = { socket: daemon.socket };
@@ -40,7 +45,6 @@ async function hold(what: string, args: readonly string[], runs: Record<string, 
   }
 }
 
-// The one driver that has suspend and resume.
 await hold('memory', ['--driver', 'memory'], {
   disks: { makeResource: (n) => fileResource(join(folder, `memory-${n}`)) },
 });
