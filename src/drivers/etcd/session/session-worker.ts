@@ -47,4 +47,5 @@ async function renew(port: MessagePort, data: SessionWorkerData): Promise<void> 
   });
 }
 
-if (parentPort !== null) await renew(parentPort, workerData as SessionWorkerData);
+// A failure ends the thread, which is how the other one hears of it.
+if (parentPort !== null) void renew(parentPort, workerData as SessionWorkerData);
