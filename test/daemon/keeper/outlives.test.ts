@@ -14,6 +14,7 @@ import {
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { keepKind, KeepWriter } from '../../../src/daemon/keeper/keep-message.js';
+import type { TakenUp } from '../../../src/daemon/lockd/take-up.js';
 import { tryLock } from '../../../src/system/ofd-lock.js';
 import { connectMessages } from '../../../src/system/unix-socket.js';
 import { LockClient } from '../../beds/lock-client.js';
@@ -147,7 +148,32 @@ describe('keeper and daemon', { skip: lacks('root') }, () => {
       assert.deepEqual([...new Set(disks.map(lockOn))], ['write']);
       process.kill(lockd.keeperPid, 'SIGCONT');
       await lockd.served(2);
+      // Not taken again from the journal, after a gap.
+      const { adopted, takenAgain } = lockd.lines.findLast(({ message }) => message === 'serving')?.[
+        'start'
+      ] as TakenUp;
+      assert.deepEqual([adopted, takenAgain], [50, 0]);
       await releaseAll(given);
+    }));
+
+  test('who asks again for what an earlier daemon gave keeps it, and a release that follows is not believed', () =>
+    withLockd(2, async ({ lockd, disks: [asked = '', other = ''], client }) => {
+      const guest = spawn('sleep', ['1000']);
+      const before = await client(guest.pid);
+      for (const disk of [asked, other]) assert.equal(await acquire(before, disk), 'ok');
+      process.kill(lockd.daemonPid(), 'SIGKILL');
+      await lockd.served(2);
+      const [own, stranger] = [await client(guest.pid), await client()];
+      assert.match(await acquire(stranger, asked), /is locked by guest "web1"/);
+      assert.equal(await acquire(own, asked), 'ok');
+      assert.match(await release(stranger, asked), /does not hold the resource lock/);
+      // It has the disk already, and is refused by QEMU; it goes on with what it had.
+      assert.equal(await release(own, asked), 'ok');
+      assert.equal(lockOn(asked), 'write');
+      assert.equal(await release(own, other), 'ok');
+      assert.equal(lockOn(other), 'none');
+      guest.kill('SIGKILL');
+      await untilFree(asked);
     }));
 
   test('an owner that ends while no daemon runs is noticed by the next one', () =>

@@ -378,14 +378,15 @@ async function deafPeer(
     `setInterval(() => undefined, 1000);`,
   ].join('\n');
   const child = spawn(process.execPath, ['-e', script], { stdio: ['ignore', 'pipe', 'inherit'] });
-  const ended = once(child, 'exit');
   if (lives) await once(child.stdout, 'data');
   return {
     peer: child.pid ?? 0,
     async stop() {
       // One that was closed by the server notices when it writes on.
       if (lives) child.kill('SIGKILL');
-      await ended;
+      await until(() => child.exitCode !== null || child.signalCode !== null, 'the end of the peer').finally(
+        () => child.kill('SIGKILL'),
+      );
     },
   };
 }
