@@ -25,8 +25,13 @@ export interface ApiDaemon {
 /**
  * Starts one, which the test has to stop; its sockets and all else stand in `folder`, a private one of the test.
  * @param args further words of its command line
+ * @param runtimeDirectory one of its own, where another daemon has the test's
  */
-export async function startApiDaemon(folder: string, args: readonly string[] = []): Promise<ApiDaemon> {
+export async function startApiDaemon(
+  folder: string,
+  args: readonly string[] = [],
+  runtimeDirectory = process.env['HOLDFAST_RUNTIME_DIR'],
+): Promise<ApiDaemon> {
   const runtime = join(folder, 'daemon');
   mkdirSync(runtime, { recursive: true, mode: 0o700 });
   const socket = join(runtime, 'api.sock');
@@ -34,6 +39,7 @@ export async function startApiDaemon(folder: string, args: readonly string[] = [
   const [program = '', ...words] = holdfastdCommand;
   const keeper = spawn(program, [...words, '--socket-dir', runtime, '--log-level', 'error', ...args], {
     stdio: ['ignore', 'inherit', 'inherit'],
+    env: { ...process.env, HOLDFAST_RUNTIME_DIR: runtimeDirectory },
   });
   const client = new DaemonClient(socket);
   const ended = (): boolean => keeper.exitCode !== null || keeper.signalCode !== null;

@@ -208,7 +208,11 @@ describe('run through holdfastd', () => {
       const gid = readFileSync('/etc/group', 'utf8').match(
         /^(?<name>[a-z]\w*):[^:]*:(?<gid>[1-9]\d*):/m,
       )?.groups;
-      const shared = await startApiDaemon(join(folder, 'shared'), ['--group', gid?.['name'] ?? '']);
+      const shared = await startApiDaemon(
+        join(folder, 'shared'),
+        ['--group', gid?.['name'] ?? ''],
+        runtimeOf('shared'),
+      );
       const file = join(folder, 'shared.toml');
       configure(shared, file);
       const path = rawDisk(join(folder, 'others'));
@@ -246,8 +250,18 @@ describe('run through holdfastd', () => {
   );
 });
 
+/** There is one daemon for each runtime directory. */
+function runtimeOf(name: string): string {
+  const path = join(folder, `${name}-run`);
+  mkdirSync(path, { mode: 0o700 });
+  return path;
+}
+
 test('two daemons keep each other out', async () => {
-  const daemons = [await startApiDaemon(join(folder, 'one')), await startApiDaemon(join(folder, 'two'))];
+  const daemons = [
+    await startApiDaemon(join(folder, 'one')),
+    await startApiDaemon(join(folder, 'two'), [], runtimeOf('two')),
+  ];
   const path = rawDisk(join(folder, 'both'));
   const [one = [], two = []] = daemons.map((daemon, index) => {
     const file = join(folder, `${index}.toml`);
