@@ -106,6 +106,10 @@ for (const [what, args] of [
   ['it is restarted', ['restart']],
 ] as const) {
   test(`when ${what}, systemd holds the lock until holdfastd is back`, { skip }, async () => {
+    // This one, and not the one before it.
+    await virsh('suspend', 'web1');
+    await until(async () => (await stored()) === 0, 'nothing in the store');
+    await virsh('resume', 'web1');
     await until(async () => (await stored()) === 1, 'the lock in the store');
     const first = await processes();
     const watched = watchLock(disk);
