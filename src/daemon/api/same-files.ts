@@ -2,10 +2,10 @@
  * A path is looked up here, in the daemon's mount namespace and below its root. For a process in a container it can lead to
  * another file, and what it was granted would be the lock of something else.
  */
-import { readlinkSync } from 'node:fs';
 import { HoldfastError } from '../../errors.js';
 import { fileOfProcess } from '../../system/file-of-process.js';
 import { sameInode } from '../../system/inode.js';
+import { maySharePaths } from '../../system/mount-namespace.js';
 import type { LockRequest, Resource } from '../../vocabulary.js';
 
 /**
@@ -13,7 +13,7 @@ import type { LockRequest, Resource } from '../../vocabulary.js';
  * is taken for the same.
  */
 export function requireSameFiles(pid: number, requests: readonly LockRequest[]): void {
-  if (sharesPaths(pid)) return;
+  if (maySharePaths(pid)) return;
   const other = requests.find(({ resource }) => isAnother(pid, resource))?.resource.label;
   if (other === undefined) return;
   throw new HoldfastError(
@@ -24,16 +24,6 @@ export function requireSameFiles(pid: number, requests: readonly LockRequest[]):
       remedy: 'Ask from the mount namespace that the daemon runs in, with the path that the file has there.',
     },
   );
-}
-
-function sharesPaths(pid: number): boolean {
-  return ['ns/mnt', 'root'].every((name) => {
-    try {
-      return readlinkSync(`/proc/${pid}/${name}`) === readlinkSync(`/proc/self/${name}`);
-    } catch {
-      return true; // It has ended, or is root's, and this is a user's daemon.
-    }
-  });
 }
 
 function isAnother(pid: number, { path, storage, inode, device }: Resource): boolean {
