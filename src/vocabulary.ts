@@ -165,6 +165,8 @@ export interface DiskDescription {
   readonly backing?: readonly DiskDescription[];
   /** The file with the data of this image, where the XML names it (`<dataStore>`): locked as the image is. */
   readonly dataStore?: DiskDescription;
+  /** How the host caches it, as libvirt calls it (`none`, `writeback`), where the XML says so. */
+  readonly cache?: string;
   /** Something worth saying in the plan (`transient: libvirt writes to an overlay of its own`). */
   readonly note?: string;
 }
@@ -208,6 +210,8 @@ export interface PlanItem {
   /** With verdict `refuse`: what to do. */
   readonly remedy?: string;
   readonly resource?: Resource;
+  /** How the host caches it, where the XML says so. */
+  readonly cache?: string;
   /** Of a base or an ancestor: the label of the disk it belongs to. */
   readonly of?: string;
 }

@@ -32,6 +32,7 @@ export function readDisk(disk: XmlElement): DiskDescription[] {
     const empty = { role: 'disk', source: { type: 'none' }, skip: 'an empty drive' } as const;
     return [{ ...named, ...empty, label: target ?? device, mode, optional: false }];
   }
+  const driver = child(disk, 'driver')?.attributes;
   const described: DiskDescription = {
     ...named,
     role: 'disk',
@@ -39,7 +40,8 @@ export function readDisk(disk: XmlElement): DiskDescription[] {
     source: read.source,
     mode,
     optional: sourceElement?.attributes['startupPolicy'] === 'optional',
-    ...formatOf(child(disk, 'driver')?.attributes['type']),
+    ...formatOf(driver?.['type']),
+    ...(driver?.['cache'] === undefined ? {} : { cache: driver['cache'] }),
     ...backingOf(disk, subject),
     ...dataStoreOf(sourceElement, subject, mode),
     ...(note === undefined ? {} : { note }),

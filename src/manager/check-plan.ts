@@ -1,6 +1,7 @@
 /** Would a plan be granted now? Looks, and takes nothing. */
 import type { HoldfastError } from '../errors.js';
 import type { ErrorCode, Holder, LockRequest, Plan } from '../vocabulary.js';
+import { cacheNotes } from './cache-notes.js';
 import type { Assignment, DriverChain } from './driver-chain.js';
 import { conflictingHolders, holdersInTheWay } from './explain-refusal.js';
 import type { LiveRecord } from './hold-record.js';
@@ -54,6 +55,7 @@ export async function checkPlan(
       ...plan.notes,
       ...assignment.notes,
       ...assignment.surroundings,
+      ...cacheNotes(plan.items, assignment.shares),
       ...(records === undefined ? [] : [...unseenNotes(plan.requests), ...(await writerNotes(plan.items))]),
     ],
     granted: plan.items.every(({ verdict }) => verdict !== 'refuse') && states.every(({ free }) => free),

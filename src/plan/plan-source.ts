@@ -12,7 +12,7 @@ export interface PlannedSource {
 }
 
 /** What an item takes over from the description, whatever the verdict. */
-export type ItemBase = Pick<PlanItem, 'role' | 'label' | 'target' | 'place' | 'of'>;
+export type ItemBase = Pick<PlanItem, 'role' | 'label' | 'target' | 'place' | 'cache' | 'of'>;
 
 /** How messages call a disk: `disk vda`, `nvram`. */
 export function whatIs(disk: Pick<DiskDescription, 'role' | 'target'>): string {
@@ -93,6 +93,7 @@ export function planSource(
     label,
     ...(disk.target === undefined ? {} : { target: disk.target }),
     ...(disk.place === undefined ? {} : { place: disk.place }),
+    ...(disk.cache === undefined ? {} : { cache: disk.cache }),
     ...(as.of === undefined ? {} : { of: as.of }),
   };
   const skip = (reason: string): PlannedSource => ({ item: { ...base, verdict: 'skip', reason } });
