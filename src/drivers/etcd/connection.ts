@@ -10,7 +10,7 @@ import { EtcdClient } from './client/etcd-client.js';
 import { asClusterError } from './client/etcd-failure.js';
 import type { EtcdSettings } from './etcd-settings.js';
 import { Keys } from './keys.js';
-import { openSession, type Session } from './plain-session.js';
+import { openSession, type Session } from './session/open-session.js';
 import { versionNote } from './version-note.js';
 
 /** What could not be done is tried again after so long. */

@@ -5,7 +5,7 @@
 import type { Grant, GuaranteeTimes } from '../../driver/contract.js';
 import { HoldfastError } from '../../errors.js';
 import type { LockRequest, Loss, Owner } from '../../vocabulary.js';
-import type { Session } from './plain-session.js';
+import type { Session } from './session/open-session.js';
 
 /** One lock: a key of ours in etcd. */
 export interface HeldLock {

@@ -5,7 +5,7 @@ import { asClusterError } from './client/etcd-failure.js';
 import type { Connection } from './connection.js';
 import type { HeldLock } from './holding.js';
 import { inUse } from './lock-transaction.js';
-import type { Session } from './plain-session.js';
+import type { Session } from './session/open-session.js';
 import { takeLocks, wantedBy, withSession } from './take-locks.js';
 import { isBefore, turnOf, type Queue } from './waiting.js';
 

@@ -16,7 +16,7 @@ import {
   type Turn,
   type Wanted,
 } from './lock-transaction.js';
-import type { Session } from './plain-session.js';
+import type { Session } from './session/open-session.js';
 
 export interface Order {
   readonly owner: Owner;

@@ -13,7 +13,7 @@ import { asClusterError } from './client/etcd-failure.js';
 import type { Connection } from './connection.js';
 import { ownerFields, recordText } from './lock-record.js';
 import { blockersIn, guard, tooMany, type Blocker, type Turn, type Wanted } from './lock-transaction.js';
-import type { Session } from './plain-session.js';
+import type { Session } from './session/open-session.js';
 import { deleteKeys, wantedBy } from './take-locks.js';
 
 /** How long a ticket outlives the last question of whoever has it. */

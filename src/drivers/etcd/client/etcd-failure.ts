@@ -117,12 +117,20 @@ const whatHappened: Partial<Record<ErrorCode, string>> = {
   CLUSTER_COMPACTED: 'etcd has forgotten the revisions that had to be looked at',
 };
 
+/** gRPC's own words around those of the system are left out. */
+function plainly(text: string): string {
+  return text.replace(
+    /^No connection established\. Last error: (?:Error: )?(.*)\. Resolution note: .*$/s,
+    '$1',
+  );
+}
+
 /** Anything thrown below, as an error of this project. `doing`: `the locks could not be taken`. */
 export function asClusterError(error: unknown, doing: string): unknown {
   if (!(error instanceof EtcdFailure)) return error;
   const code = codeOf(error);
   const what = whatHappened[code] ?? 'etcd failed';
-  return new HoldfastError(code, `${doing}: ${what} (${error.endpoint}: ${causeText(error)})`, {
+  return new HoldfastError(code, `${doing}: ${what} (${error.endpoint}: ${plainly(causeText(error))})`, {
     cause: error,
   });
 }
