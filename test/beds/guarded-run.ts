@@ -12,6 +12,8 @@ import { until } from './until.js';
 export const ttlMs = 3_000;
 
 export interface GuardedRuns {
+  /** The command line of a run. */
+  words(options: readonly string[], command: readonly string[]): readonly string[];
   run(options: readonly string[], command: readonly string[]): Running;
   /** From now on nothing is renewed, or again. */
   stopRenewals(stopped: boolean): void;
@@ -39,14 +41,15 @@ export function guardedRuns(folder: string, disk: string): GuardedRuns {
     join(leases, readdirSync(leases).find((name) => /^[0-9a-f]{40}$/.test(name)) ?? 'none');
   const lease = (): { id: string; until: number } =>
     JSON.parse(readFileSync(leaseFile(), 'utf8')) as { id: string; until: number };
+  const words = (options: readonly string[], command: readonly string[]): readonly string[] => [
+    ...[holdfast, 'run', '--config', configuration, '--driver', 'renewing', '--disk', disk],
+    ...options,
+    '--',
+    ...command,
+  ];
   return {
-    run: (options, command) =>
-      start(holdfast, [
-        ...['run', '--config', configuration, '--driver', 'renewing', '--disk', disk],
-        ...options,
-        '--',
-        ...command,
-      ]),
+    words,
+    run: (options, command) => start(holdfast, words(options, command).slice(1)),
     stopRenewals: (stopped) => {
       if (stopped) writeFileSync(join(leases, 'stop'), '');
       else rmSync(join(leases, 'stop'), { force: true });
@@ -70,7 +73,7 @@ export interface RunProcesses {
 }
 
 /** Until there are as many below the guard, so that nobody is missed. */
-export async function processesOf({ pid }: Running, count: number): Promise<RunProcesses> {
+export async function processesOf({ pid }: Pick<Running, 'pid'>, count: number): Promise<RunProcesses> {
   let found: RunProcesses | undefined;
   await until(() => {
     const guard = descendantsOf(pid).find(({ ppid }) => ppid === pid);

@@ -4,7 +4,8 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, describe, test } from 'node:test';
 import { descendantsOf } from '../../src/system/descendants.js';
-import { commandFolder, endLeftProcesses, leftProcesses, type Running } from '../beds/command.js';
+import { readProcess } from '../../src/system/process.js';
+import { commandFolder, endLeftProcesses, leftProcesses, start, type Running } from '../beds/command.js';
 import {
   goneBefore,
   guardedRuns,
@@ -17,6 +18,7 @@ import {
 import { daemonizing } from '../beds/odd-commands.js';
 import { rawDisk } from '../beds/qemu.js';
 import { until } from '../beds/until.js';
+import { lacks } from '../needs.js';
 
 const folder = commandFolder();
 const runs = guardedRuns(folder, rawDisk(join(folder, 'disk.raw')));
@@ -46,6 +48,8 @@ async function requireGone({ below }: RunProcesses): Promise<void> {
   const { marginMs } = await goneBefore(below, runs.endMs);
   assert.ok(marginMs > 0, `the last of them was gone ${-marginMs} ms too late`);
 }
+
+const argumentsOf = (pid: number): readonly string[] => readProcess(pid)?.argv ?? [];
 
 const wait = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
@@ -320,4 +324,51 @@ test('ignore: there is no guard, and nothing happens', async () => {
   assert.equal(running.child.exitCode, null);
   running.child.kill('SIGTERM');
   assert.equal(await running.exited, 128 + 15);
+});
+
+describe('on a terminal', { skip: lacks('script') }, () => {
+  const environment = { SHELL: '/bin/sh', TERM: 'dumb', PS1: '' };
+  const lineOf = (words: readonly string[]): string =>
+    words.map((word) => `'${word.replaceAll("'", `'\\''`)}'`).join(' ');
+  const onTerminal = (line: string): Running =>
+    start('script', ['-qec', line, '/dev/null'], { env: environment });
+
+  test('the command reads what is typed, and Ctrl-C reaches it once', async () => {
+    const text = 'trap "echo heard" INT; echo up; until read line; do :; done; echo "typed: $line"; exit 5';
+    const running = onTerminal(`exec ${lineOf(runs.words([], ['sh', '-c', text]))}`);
+    await running.says('up');
+    running.child.stdin?.write('\u0003');
+    await running.says('heard');
+    await wait(200);
+    running.child.stdin?.write('some words\r');
+    const { status, stdout } = await running.ended;
+    assert.equal(status, 5);
+    assert.match(stdout, /typed: some words/);
+    assert.equal(stdout.split('heard').length, 2, stdout);
+  });
+
+  test('Ctrl-Z stops it as any job; whoever leaves it so for too long finds it ended', async () => {
+    const running = onTerminal('exec bash --norc -i');
+    const line = lineOf(runs.words([], ['sh', '-c', 'echo begun; exec sleep 1004']));
+    running.child.stdin?.write(`${line}\r`);
+    await running.says('begun\r\n');
+    const supervisor = descendantsOf(running.pid).find(({ pid }) => argumentsOf(pid).includes('renewing'));
+    const { below, guard } = await processesOf({ pid: supervisor?.pid ?? 0 }, 1);
+    running.child.stdin?.write('\u001a');
+    await running.says('Stopped');
+    assert.ok(below.every(isStopped));
+    running.child.stdin?.write('fg\r');
+    await until(() => !below.some(isStopped), 'it to go on');
+    await wait(ttlMs);
+    assert.ok(below.every(isAlive), 'it is renewed again');
+    running.child.stdin?.write('\u001a');
+    await until(() => below.every((one) => isStopped(one) || !isAlive(one)), 'it to be stopped');
+    const { marginMs } = await goneBefore(below, runs.endMs);
+    assert.ok(marginMs > 0, `${-marginMs} ms too late`);
+    await until(() => !isAlive(guard), 'the end of the guard');
+    running.child.stdin?.write('fg\r');
+    await running.says('was not renewed in time');
+    running.child.stdin?.write('echo "status $?"; exit\r');
+    await running.says('status 74');
+  });
 });
