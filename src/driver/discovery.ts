@@ -54,8 +54,10 @@ export async function findDriver(name: string, options: PlaceOptions = {}): Prom
   const { candidates, loadDriver } = await outside();
   const [first] = await candidates(options, name);
   if (first !== undefined) return loadDriver(first, false);
+  const { nearestWord } = await import('../nearest-word.js');
+  const near = nearestWord(name, builtInDrivers);
   throw new HoldfastError('DRIVER_UNKNOWN', `There is no driver \`${name}\``, {
-    remedy: `Built in are ${builtInDrivers.join(', ')}; \`holdfast drivers\` shows all that were found. npm packages are called holdfast-driver-NAME and stand beside Holdfast's own.`,
+    remedy: `${near === undefined ? '' : `Did you mean \`${near}\`? `}Built in are ${builtInDrivers.join(', ')}; \`holdfast drivers\` shows all that were found. npm packages are called holdfast-driver-NAME and stand beside Holdfast's own.`,
   });
 }
 

@@ -287,7 +287,7 @@ export class Hold {
       ({ of, role, verdict }) => of === undefined && role !== 'domain' && verdict === 'lock',
     );
     throw new HoldfastError('USAGE', `hold ${this.id} has no disk or lease '${name}'`, {
-      remedy: `It has ${own.map(({ label }) => label).join(', ') || 'none'}.`,
+      remedy: `It has ${[...new Set(own.map(({ label }) => label))].join(', ') || 'none'}.`,
     });
   }
 

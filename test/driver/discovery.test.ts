@@ -7,6 +7,7 @@ import test, { after, before } from 'node:test';
 import { builtInDrivers, findDriver, listDrivers } from '../../src/driver/discovery.js';
 import type { ListedDriver } from '../../src/driver/discovery.js';
 import { driverFolders } from '../../src/driver/places.js';
+import type { HoldfastError } from '../../src/errors.js';
 import { needs } from '../needs.js';
 
 let root = '';
@@ -168,6 +169,14 @@ test('names that could lead elsewhere are no names', async () => {
   for (const name of ['', '.', '../one', 'a/b', 'A', '1a', 'a.js', 'a\0', '-a', 'a '.trim() + '_']) {
     await assert.rejects(findDriver(name, { path }), { code: 'DRIVER_UNKNOWN' }, JSON.stringify(name));
   }
+});
+
+test('a name that is nearly that of a built-in driver is told which', async () => {
+  await assert.rejects(findDriver('fcntrl', { path: '' }), (error: HoldfastError) => {
+    assert.equal(error.code, 'DRIVER_UNKNOWN');
+    assert.match(error.remedy ?? '', /^Did you mean `fcntl`\? Built in are /);
+    return true;
+  });
 });
 
 test('a relative folder in HOLDFAST_DRIVER_PATH is an error, an empty one is nothing', () => {
