@@ -74,8 +74,6 @@ describe('a terminal', { skip: lacks('script') }, () => {
 
 describe('no command leaves a descriptor or the terminal changed', () => {
   const busy = rawDisk(join(folder, 'busy.raw'));
-  // Whoever was killed keeps its locks until it has ended.
-  afterEach(() => untilFree(busy));
   const look = join(folder, 'look');
   // O_NONBLOCK belongs to the open file description, so what a child sets stays for its parent.
   writeFileSync(
@@ -99,6 +97,8 @@ after=$(flags); [ "$before" = "$after" ] && echo same || echo "before: $before a
   };
   for (const [name, args] of Object.entries(commands)) {
     test(name, async (t) => {
+      // Whoever was killed after the test before keeps its locks until it has ended.
+      await untilFree(busy);
       const holder = start(holdfast, [
         'run',
         '-q',
