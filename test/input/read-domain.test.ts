@@ -45,7 +45,7 @@ describe('the domain of a whole dump', () => {
     assert.deepEqual(table, [
       'disk | vda | /var/lib/libvirt/images/web1 & co.qcow2 | qcow2 | exclusive | below: /var/lib/libvirt/images/middle.qcow2 /var/lib/libvirt/images/debian12.img',
       'disk | sda | /dev/disk/by-id/wwn-0x5000c50015ea71ad | raw | shared',
-      'disk | vdb | rbd://mon1.example.org:6321,[2001:db8::1]:6322,mon3.example.org/pool/image | raw | exclusive',
+      'disk | vdb | rbd://mon1.example.org:6321,[2001:db8::1]:6322,mon3.example.org/pool/image@snapname | raw | exclusive',
       'disk | hdb | nbd:///run/nbd.sock/ | - | read',
       'disk | vdc | blk-pool0/blk-pool0-vol0 | qcow2 | exclusive | optional',
       'disk | vdd | nvme:0000:0a:1f.7/1 | raw | exclusive',
