@@ -18,7 +18,7 @@
  */
 import { boottimeMs } from '../system/boot-clock.js';
 import { becomeSubreaper, hasChildren, reapOrphans } from '../system/descendants.js';
-import { keepProgramInMemory, ownProcessGroup, raiseAboveOthers } from '../system/hardiness.js';
+import { keepProgramInMemory, ownSession, raiseAboveOthers } from '../system/hardiness.js';
 import { processStartTime } from '../system/process.js';
 import type { DeadlinePage } from './deadline-page.js';
 import type { GuardedAction, GuardOrder } from './guard-words.js';
@@ -103,7 +103,7 @@ export class CommandGuard {
     this.#state = 'guarding';
     report({ is: 'started', pid: started.pid, startTime: processStartTime(started.pid) ?? 0 });
     // All this after the start, which is waited for, and so that the command gets nothing of it.
-    ownProcessGroup();
+    ownSession();
     raiseAboveOthers();
     this.#beInTime();
     this.#lookForEnd();

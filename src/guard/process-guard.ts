@@ -17,7 +17,7 @@ import { constants } from 'node:os';
 import { boottimeMs } from '../system/boot-clock.js';
 import { descendantsOf } from '../system/descendants.js';
 import { closeDescriptor } from '../system/descriptors.js';
-import { keepProgramInMemory, ownProcessGroup, raiseAboveOthers } from '../system/hardiness.js';
+import { keepProgramInMemory, ownSession, raiseAboveOthers } from '../system/hardiness.js';
 import { openProcess, signalDescriptor, signalProcess } from '../system/pidfd.js';
 import { readProcessStat } from '../system/process.js';
 import type { DeadlinePage } from './deadline-page.js';
@@ -51,7 +51,7 @@ export class ProcessGuard {
     this.#page = page;
     this.#over = over;
     if (watchdog !== undefined && watchdog !== '') this.#watchdog = new Watchdog(watchdog);
-    ownProcessGroup();
+    ownSession();
     raiseAboveOthers();
     process.on('SIGTERM', () => {
       if (!this.#supervised) this.#end();

@@ -19,12 +19,16 @@ const neverChosen = '-1000';
 const setScheduler = libcFunction<[pid: number, policy: number, parameter: Buffer]>(
   'int sched_setscheduler(int pid, int policy, const void *parameter)',
 );
-const setpgid = libcFunction<[pid: number, group: number]>('int setpgid(int pid, int group)');
+const setsid = libcFunction<[]>('int setsid()');
 const mlock = libcFunction<[address: bigint, length: bigint]>('int mlock(uint64_t address, size_t length)');
 
-/** Leaves the group that the terminal and `kill -GROUP` reach. */
-export function ownProcessGroup(): void {
-  setpgid(0, 0);
+/**
+ * Leaves the group that the terminal and `kill -GROUP` reach, and the session too: a parent in another group of the same
+ * session connects its children's group with that session, and when the last such child ends, the kernel hangs up the group and
+ * lets go on what is stopped there (setpgid(2), orphaned process groups).
+ */
+export function ownSession(): void {
+  setsid();
 }
 
 /** Runs before ordinary processes, is not chosen when memory runs out, and keeps no folder busy. */
