@@ -124,12 +124,12 @@ test('those who wait are served in the order in which they came', skip, async ()
   const waiting: Promise<void>[] = [];
   for (let n = 0; n < 6; n++) {
     const driver = drivers[n % 2] ?? first;
-    waiting.push(
-      waitFor(driver, owner(`w${n}`), wanted).then(async (grant) => {
-        order.push(n);
-        await driver.release(grant);
-      }),
-    );
+    const turn = async (): Promise<void> => {
+      const grant = await waitFor(driver, owner(`w${n}`), wanted);
+      order.push(n);
+      await driver.release(grant);
+    };
+    waiting.push(turn());
     await untilWaiting(shared, n + 1);
   }
   await first.release(holder);

@@ -24,15 +24,22 @@ export class MessageType<Message extends object> {
 
   /** What is undefined is left out; what is given is written, a zero too, as a choice (`oneof`) needs it. */
   encode(message: Partial<Message>): Buffer {
-    const parts: Buffer[] = [];
+    const writer = new Writer();
+    this.write(writer, message);
+    return writer.bytes();
+  }
+
+  /** As a part of another message. */
+  write(writer: Writer, message: Partial<Message>): void {
     for (const [name, field] of this.#byName) {
       const value = (message as Record<string, unknown>)[name];
       if (value === undefined) continue;
-      for (const one of field.repeated === true ? (value as readonly unknown[]) : [value]) {
-        encodeField(parts, field, one);
+      if (field.repeated === true) {
+        for (const one of value as readonly unknown[]) writeField(writer, field, one);
+      } else {
+        writeField(writer, field, value);
       }
     }
-    return Buffer.concat(parts);
   }
 
   /** Fields that are missing have their default; a missing message is undefined. Throws `RangeError` for what is no such message. */
@@ -62,19 +69,20 @@ const FIXED64 = 1;
 const DELIMITED = 2;
 const FIXED32 = 5;
 
-function encodeField(parts: Buffer[], { number, kind }: Field, value: unknown): void {
+function writeField(writer: Writer, { number, kind }: Field, value: unknown): void {
   if (kind === 'number') {
-    parts.push(varint(number * 8 + VARINT), varint(value as number));
+    writer.number(number * 8 + VARINT);
+    writer.number(value as number);
   } else if (kind === 'bool') {
-    parts.push(varint(number * 8 + VARINT), varint(value === true ? 1 : 0));
+    writer.number(number * 8 + VARINT);
+    writer.number(value === true ? 1 : 0);
   } else if (kind === 'id') {
-    parts.push(varint(number * 8 + VARINT), wideVarint(value as bigint));
+    writer.number(number * 8 + VARINT);
+    writer.id(value as bigint);
   } else {
-    const bytes =
-      kind === 'bytes' || kind === 'string'
-        ? Buffer.from(value as string | Buffer)
-        : kind.encode(value as object);
-    parts.push(varint(number * 8 + DELIMITED), varint(bytes.length), bytes);
+    writer.number(number * 8 + DELIMITED);
+    if (kind === 'bytes' || kind === 'string') writer.text(value as string | Buffer);
+    else writer.delimited(() => kind.write(writer, value as object));
   }
 }
 
@@ -100,31 +108,75 @@ function readField(reader: Reader, kind: Kind, wireType: number): unknown {
   return kind === 'string' ? bytes.toString('utf8') : kind.decode(bytes);
 }
 
-function varint(value: number): Buffer {
-  if (!Number.isSafeInteger(value) || value < 0) throw new RangeError(`${value} cannot be written`);
-  const bytes: number[] = [];
-  let rest = value;
-  while (rest >= 0x80) {
-    bytes.push((rest % 0x80) + 0x80);
-    rest = Math.floor(rest / 0x80);
-  }
-  bytes.push(rest);
-  return Buffer.from(bytes);
-}
-
-function wideVarint(value: bigint): Buffer {
-  const bytes: number[] = [];
-  let rest = BigInt.asUintN(64, value);
-  while (rest >= 0x80n) {
-    bytes.push(Number(rest & 0x7fn) + 0x80);
-    rest >>= 7n;
-  }
-  bytes.push(Number(rest));
-  return Buffer.from(bytes);
-}
-
 /** 64 bits are ten groups of seven. */
 const varintBytesMax = 10;
+
+/** One buffer that grows, since a guest's transaction has hundreds of small parts. */
+class Writer {
+  #buffer = Buffer.allocUnsafe(1024);
+  #at = 0;
+
+  bytes(): Buffer {
+    return this.#buffer.subarray(0, this.#at);
+  }
+
+  number(value: number): void {
+    if (!Number.isSafeInteger(value) || value < 0) throw new RangeError(`${value} cannot be written`);
+    this.#reserve(varintBytesMax);
+    let rest = value;
+    while (rest >= 0x80) {
+      this.#buffer[this.#at++] = (rest % 0x80) + 0x80;
+      rest = Math.floor(rest / 0x80);
+    }
+    this.#buffer[this.#at++] = rest;
+  }
+
+  id(value: bigint): void {
+    this.#reserve(varintBytesMax);
+    let rest = BigInt.asUintN(64, value);
+    while (rest >= 0x80n) {
+      this.#buffer[this.#at++] = Number(rest & 0x7fn) + 0x80;
+      rest >>= 7n;
+    }
+    this.#buffer[this.#at++] = Number(rest);
+  }
+
+  text(value: string | Buffer): void {
+    const length = typeof value === 'string' ? Buffer.byteLength(value) : value.length;
+    this.number(length);
+    this.#reserve(length);
+    if (typeof value === 'string') this.#buffer.write(value, this.#at);
+    else value.copy(this.#buffer, this.#at);
+    this.#at += length;
+  }
+
+  /** What `write` writes, with its length in front, which is known only then. */
+  delimited(write: () => void): void {
+    const start = this.#at;
+    // Most parts are shorter than 128 bytes, and their length is one byte.
+    this.#reserve(1);
+    this.#at += 1;
+    write();
+    const length = this.#at - start - 1;
+    const more = length < 0x80 ? 0 : length < 0x4000 ? 1 : length < 0x20_0000 ? 2 : 3;
+    if (more > 0) {
+      this.#reserve(more);
+      this.#buffer.copyWithin(start + 1 + more, start + 1, this.#at);
+    }
+    this.#at = start;
+    this.number(length);
+    // etcd takes no message of 256 MiB.
+    if (this.#at !== start + 1 + more) throw new RangeError(`a message of ${length} bytes`);
+    this.#at += length;
+  }
+
+  #reserve(bytes: number): void {
+    if (this.#at + bytes <= this.#buffer.length) return;
+    const larger = Buffer.allocUnsafe(2 * this.#buffer.length + bytes);
+    this.#buffer.copy(larger, 0, 0, this.#at);
+    this.#buffer = larger;
+  }
+}
 
 class Reader {
   readonly #bytes: Buffer;

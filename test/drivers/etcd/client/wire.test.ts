@@ -26,6 +26,7 @@ test('a field with a number above 15 has a tag of two bytes, and a zero that is 
 });
 
 interface Sample {
+  readonly inside?: { readonly text: string };
   readonly bytes: Buffer;
   readonly text: string;
   readonly flag: boolean;
@@ -34,7 +35,9 @@ interface Sample {
   readonly list: readonly { readonly id: bigint }[];
 }
 const inner = new MessageType<{ readonly id: bigint }>({ id: { number: 1, kind: 'id' } });
+const texts = new MessageType<{ readonly text: string }>({ text: { number: 1, kind: 'string' } });
 const sample = new MessageType<Sample>({
+  inside: { number: 9, kind: texts },
   bytes: { number: 1, kind: 'bytes' },
   text: { number: 2, kind: 'string' },
   flag: { number: 3, kind: 'bool' },
@@ -48,11 +51,12 @@ test('what is written is read again', () => {
   fc.assert(
     fc.property(
       fc.record({
-        bytes: fc.uint8Array({ maxLength: 300 }).map((all) => Buffer.from(all)),
+        bytes: fc.uint8Array({ maxLength: 40_000 }).map((all) => Buffer.from(all)),
         text: fc.string({ unit: 'grapheme' }),
         flag: fc.boolean(),
         number: fc.maxSafeNat(),
         id,
+        inside: fc.nat(70_000).map((length) => ({ text: 'x'.repeat(length) })),
         list: fc.array(fc.record({ id }, { noNullPrototype: true }), { maxLength: 5 }),
       }),
       (message) => {

@@ -1,0 +1,38 @@
+/** The figures of the driver etcd: `npm run bench:etcd [-- acquire|command]`. A real etcd with one member, on a real disk. */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { startEtcd } from '../../test/beds/etcd.js';
+import { acquireFigures } from './acquire.js';
+import { commandFigures } from './command.js';
+
+const acquireGoal = 1.3;
+
+const ms = (value: number): string => `${value.toFixed(2)} ms`;
+const say = (line: string): void => void process.stdout.write(`${line}\n`);
+
+const chosen = process.argv.slice(2);
+const wants = (section: string): boolean => chosen.length === 0 || chosen.includes(section);
+const folder = mkdtempSync(join(tmpdir(), 'holdfast-bench-etcd-'));
+try {
+  const cluster = await startEtcd(folder);
+  try {
+    if (wants('acquire')) {
+      for (const { disks, acquire, put } of await acquireFigures(cluster.endpoints, await cluster.client())) {
+        const what = `acquire a guest with ${disks} ${disks === 1 ? 'disk' : 'disks'}`.padEnd(32);
+        const ratio = (acquire / put).toFixed(2);
+        say(`${what} ${ms(acquire)}   a bare put ${ms(put)}   ${ratio}x   goal: at most ${acquireGoal}x`);
+      }
+    }
+    if (wants('command')) {
+      const { run, etcdctl, node } = commandFigures(folder, cluster.endpoints);
+      say(
+        `holdfast run -- true              ${ms(run)}   etcdctl lock NAME true ${ms(etcdctl)} + Node ${ms(node)} = ${ms(etcdctl + node)}`,
+      );
+    }
+  } finally {
+    await cluster.stop();
+  }
+} finally {
+  rmSync(folder, { recursive: true, force: true });
+}
