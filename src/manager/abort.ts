@@ -34,3 +34,13 @@ export function aborted(signal: AbortSignal): HoldfastError {
     cause: signal.reason,
   });
 }
+
+/** What was granted after the caller gave up is given back: a lock that nobody waits for would stay for ever. */
+export async function inTime<Acquired extends { undo(): Promise<void> }>(
+  acquired: Acquired,
+  signal: AbortSignal,
+): Promise<Acquired> {
+  if (!signal.aborted) return acquired;
+  await acquired.undo();
+  throw aborted(signal);
+}

@@ -5,9 +5,9 @@ import type { Guarantee } from '../driver/contract.js';
 import type { LockRequest, Loss, Owner, Plan } from '../vocabulary.js';
 import { withoutName } from '../plan/make-plan.js';
 import { aborted, joinSignals } from './abort.js';
-import type { HeldGrant } from './driver-chain.js';
 import { earliestGuarantee } from './earliest-guarantee.js';
 import type { GuestInput } from './guest-input.js';
+import type { Ending, HoldContents, HoldKeeper } from './hold-contents.js';
 import type { LockOptions, OwnerProcess } from './lock-options.js';
 import { savedHold, type SavedHold } from './saved-hold.js';
 
@@ -19,36 +19,8 @@ import { savedHold, type SavedHold } from './saved-hold.js';
  * A loss does not end a hold: what is left of it still has to be given back.
  */
 type State = 'held' | 'suspended' | Ending;
-type Ending = 'released' | 'abandoned' | 'handed over';
 
-/** What the manager does for its holds. */
-export interface HoldKeeper {
-  extend(hold: HoldContents, input: GuestInput, options: LockOptions): Promise<HoldContents>;
-  /** Gives back what is not in `plan`. `failure`: what a driver threw meanwhile. */
-  shrink(
-    hold: HoldContents,
-    plan: Plan,
-  ): Promise<{ readonly contents: HoldContents; readonly failure: unknown }>;
-  suspend(hold: HoldContents): Promise<void>;
-  resume(hold: HoldContents, signal: AbortSignal): Promise<void>;
-  /** Takes again what was lost, in place. Throws `LOST` if somebody had it, `UNSUPPORTED` if a driver cannot tell. */
-  retake(hold: HoldContents, lost: readonly HeldGrant[], signal: AbortSignal): Promise<void>;
-  /** Writes down what has changed. */
-  rewrite(hold: HoldContents): Promise<HoldContents>;
-  /** Gives the locks back, unless it is abandoned. `shared`: a child may have inherited them. */
-  end(hold: HoldContents, how: Ending, shared: boolean): Promise<void>;
-}
-
-export interface HoldContents {
-  readonly id: string;
-  readonly owner: Owner;
-  readonly since: string;
-  readonly plan: Plan;
-  readonly held: readonly HeldGrant[];
-  /** Keeps the record alive for whoever inherits it. */
-  readonly recordDescriptor: number;
-  readonly notes: readonly string[];
-}
+export type { HoldContents, HoldKeeper } from './hold-contents.js';
 
 export class Hold {
   #state: State = 'held';

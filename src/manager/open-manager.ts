@@ -3,20 +3,19 @@
  * What `run` of a free disk does not need is imported where it is needed: a command has to start fast.
  */
 import { join } from 'node:path';
-import type { Driver, DriverFactory, DriverSettings } from '../driver/contract.js';
-import type { PlaceOptions } from '../driver/places.js';
+import type { Driver } from '../driver/contract.js';
 import { HoldfastError, isHoldfastError } from '../errors.js';
 import { makePlan, withoutName } from '../plan/make-plan.js';
 import type { PlanOptions } from '../plan/plan-options.js';
 import { isoTime } from '../system/clock.js';
 import { privateDirectory, runtimeDirectory } from '../system/runtime-directory.js';
 import type { GuestDescription, Plan } from '../vocabulary.js';
-import { aborted, joinSignals } from './abort.js';
+import { aborted, inTime, joinSignals } from './abort.js';
 import { acquirePlan, type AcquireContext, type AcquiredPlan } from './acquire-plan.js';
 import type { CheckedPlan } from './check-plan.js';
-import { readConfiguration, type Configuration } from './configuration.js';
+import { ChosenDrivers, type ManagerOptions } from './chosen-drivers.js';
+import type { Configuration } from './configuration.js';
 import type { DescribedDriver } from './driver-abilities.js';
-import { DriverChain, type ExplainFault } from './driver-chain.js';
 import { describeGuest, type GuestInput } from './guest-input.js';
 import { holdKeeper, type HoldOffice } from './hold-office.js';
 import { Hold, type HoldContents } from './hold.js';
@@ -34,117 +33,30 @@ import type { ListedHold } from './list-holds.js';
 import { requireLockOptions, type LockOptions } from './lock-options.js';
 import type { LookOptions, Lookout, ResourceUse } from './who.js';
 import { ownerHere } from './owner.js';
-import { RecordDrivers } from './record-drivers.js';
 import type { SavedHold } from './saved-hold.js';
 import { waitFor } from './wait-for.js';
-
-export interface ManagerOptions {
-  /** One driver or an ordered list, by name or as what `defineDriver` gave. Default: the configuration's, else `fcntl`. */
-  readonly driver?: string | DriverFactory | readonly (string | DriverFactory)[];
-  /** Settings by driver name; they win over the configuration's. */
-  readonly settings?: Readonly<Record<string, DriverSettings>>;
-  /** A configuration file instead of the usual ones; false: none at all. */
-  readonly configuration?: string | false;
-  /** Folders for drivers, separated by colons, instead of `$HOLDFAST_DRIVER_PATH`. */
-  readonly driverPath?: string;
-  /** QEMU's own lock bytes: tested (default), held as well for commands that are not QEMU, or left alone. */
-  readonly qemuLock?: 'check' | 'hold' | 'off';
-}
 
 /** For a holder that is just ending: its locks go some milliseconds after its descriptors, and later on a busy host. */
 const endingPausesMs = [10, 20, 40, 80, 160];
 
 export class Manager {
-  readonly #options: ManagerOptions;
-  #configuration: Promise<Configuration> | undefined;
-  #chain: Promise<DriverChain> | undefined;
+  readonly #chosen: ChosenDrivers;
   readonly #holds = new Map<string, Hold>();
   readonly #closing = new AbortController();
   readonly #holdsDirectory = join(runtimeDirectory(), 'holds');
-  #recordDrivers: Promise<RecordDrivers> | undefined;
-  /** Notes on tables of the configuration that are for no driver of this host. */
-  #unusedTables: readonly string[] = [];
 
   constructor(options: ManagerOptions) {
-    this.#options = options;
+    this.#chosen = new ChosenDrivers(options);
   }
 
   /** The configuration in force. Throws `CONFIG`. */
   configuration(): Promise<Configuration> {
-    return (this.#configuration ??= this.#readConfiguration());
+    return this.#chosen.configuration();
   }
-
-  #readConfiguration(): Promise<Configuration> {
-    const { configuration } = this.#options;
-    if (configuration === false) return Promise.resolve({ files: [] });
-    return readConfiguration(configuration === undefined ? {} : { file: configuration });
-  }
-
-  #drivers(): Promise<DriverChain> {
-    return (this.#chain ??= this.#openChain());
-  }
-
-  async #openChain(): Promise<DriverChain> {
-    const configuration = await this.configuration();
-    const selection = this.#options.driver ?? configuration.drivers ?? ['fcntl'];
-    const list = typeof selection === 'string' || 'about' in selection ? [selection] : selection;
-    if (list.length === 0) throw new HoldfastError('USAGE', 'the list of drivers is empty');
-    const names = list.map((one) => (typeof one === 'string' ? one : one.about.name));
-    const twice = names.find((name, index) => names.indexOf(name) !== index);
-    if (twice !== undefined) {
-      if (this.#options.driver === undefined) throw await (await faults()).chosenTwice(twice, configuration);
-      throw new HoldfastError('USAGE', `the driver ${twice} is chosen twice; it would stand in its own way`);
-    }
-    await this.#checkTables(names);
-    return new DriverChain(list, await this.#settings(), this.#places(), this.#explain);
-  }
-
-  /** Settings for drivers that are neither chosen nor built in may be meant for one that is. */
-  async #checkTables(chosen: readonly string[]): Promise<void> {
-    const configuration = await this.configuration();
-    const tables = Object.keys(configuration.driverSettings ?? {});
-    if (tables.every((name) => chosen.includes(name))) return;
-    this.#unusedTables = await (await faults()).unusedTables(configuration, chosen, this.#places());
-  }
-
-  /** An error of a driver with its place in the configuration, if that is to blame. */
-  readonly #explain: ExplainFault = async (error, name) => {
-    const { driver, settings, qemuLock } = this.#options;
-    const own = { ...settings };
-    if (qemuLock !== undefined) own['fcntl'] = { qemu_lock: qemuLock, ...own['fcntl'] };
-    return (await faults()).explainDriverFault(error, name, {
-      configuration: await this.configuration(),
-      byConfiguration: driver === undefined,
-      ownSettings: own,
-      places: this.#places(),
-    });
-  };
 
   /** Whether what is locked with the drivers that were chosen ends by itself unless it is renewed. Throws what is wrong with them. */
   async renews(): Promise<boolean> {
-    return (await this.#drivers()).renews();
-  }
-
-  async #openRecordDrivers(): Promise<RecordDrivers> {
-    return new RecordDrivers(this.#places(), await this.#settings());
-  }
-
-  /** By driver: the configuration's, then the caller's. */
-  async #settings(): Promise<Readonly<Record<string, DriverSettings>>> {
-    const { driverSettings, qemuLock: configured, daemon } = await this.configuration();
-    const merged: Record<string, DriverSettings> = { ...driverSettings };
-    if (daemon?.apiSocket !== undefined)
-      merged['holdfastd'] = { socket: daemon.apiSocket, ...merged['holdfastd'] };
-    const qemuLock = this.#options.qemuLock ?? configured;
-    if (qemuLock !== undefined) merged['fcntl'] = { ...merged['fcntl'], qemu_lock: qemuLock };
-    for (const [name, own] of Object.entries(this.#options.settings ?? {}))
-      merged[name] = { ...merged[name], ...own };
-    return merged;
-  }
-
-  #places(): PlaceOptions {
-    const { driverPath } = this.#options;
-    return driverPath === undefined ? {} : { path: driverPath };
+    return (await this.#chosen.chain()).renews();
   }
 
   async #planOptions(allowUnlocked: boolean, hints: boolean): Promise<PlanOptions> {
@@ -169,9 +81,9 @@ export class Manager {
     const plan = await makePlan(guest, await this.#planOptions(allowUnlocked, true));
     const { checkPlan } = await import('./check-plan.js');
     const records = options.explain === false ? undefined : await this.#records();
-    const checked = await checkPlan(plan, await this.#drivers(), { allowUnlocked, records });
+    const checked = await checkPlan(plan, await this.#chosen.chain(), { allowUnlocked, records });
     const passedOver = (await this.configuration()).notes ?? [];
-    return { ...checked, notes: [...checked.notes, ...passedOver, ...this.#unusedTables] };
+    return { ...checked, notes: [...checked.notes, ...passedOver, ...this.#chosen.unusedTables] };
   }
 
   /**
@@ -196,7 +108,7 @@ export class Manager {
     const { waitMs } = await this.configuration();
     const allowUnlocked = await this.#allowUnlocked(options);
     const planOptions = await this.#planOptions(allowUnlocked, options.command !== undefined);
-    const chain = await this.#drivers();
+    const chain = await this.#chosen.chain();
     const { signal, leave } = joinSignals(options.signal, this.#closing.signal);
     let plan: Plan | undefined;
     const context = {
@@ -261,7 +173,7 @@ export class Manager {
 
   readonly #office: HoldOffice = {
     acquire: (guest, options, before) => this.#acquire(guest, options, before),
-    release: async (held) => (await this.#drivers()).release(held),
+    release: async (held) => (await this.#chosen.chain()).release(held),
     forget: (id) => this.#holds.delete(id),
   };
 
@@ -277,8 +189,8 @@ export class Manager {
     leaving: readonly string[] = [],
   ): Promise<Hold> {
     this.#requireOpen();
-    const own = await (await this.#drivers()).started();
-    const others = await (this.#recordDrivers ??= this.#openRecordDrivers());
+    const own = await (await this.#chosen.chain()).started();
+    const others = await this.#chosen.ofRecords();
     const { adoptHold, withoutLeaving } = await import('./adopt-hold.js');
     const directory = privateDirectory(this.#holdsDirectory);
     const take = async (hold: SavedHold): Promise<Hold> => {
@@ -325,7 +237,7 @@ export class Manager {
     return {
       guest: await describeGuest(input, signal),
       planOptions: await this.#planOptions(false, false),
-      chain: await this.#drivers(),
+      chain: await this.#chosen.chain(),
       records: () => this.#records(),
       folders: [this.#holdsDirectory],
     };
@@ -357,11 +269,11 @@ export class Manager {
 
   async #driversOfRecords(): Promise<(name: string) => Promise<Driver | undefined>> {
     // What is held is shown even where the driver that was chosen here does not start.
-    const own = await this.#drivers().then(
+    const own = await this.#chosen.chain().then(
       (chain) => chain.started(),
       () => [],
     );
-    const drivers = await (this.#recordDrivers ??= this.#openRecordDrivers());
+    const drivers = await this.#chosen.ofRecords();
     return (name) => drivers.of(name, own);
   }
 
@@ -370,9 +282,7 @@ export class Manager {
    * see what they can.
    */
   async drivers(names?: readonly string[]): Promise<DescribedDriver[]> {
-    await this.#checkTables([]);
-    const { describeDrivers } = await import('./driver-abilities.js');
-    return describeDrivers(this.#places(), await this.#settings(), this.#explain, names);
+    return this.#chosen.describe(names);
   }
 
   #requireOpen(): void {
@@ -384,8 +294,7 @@ export class Manager {
     if (this.#closing.signal.aborted) return;
     this.#closing.abort(new HoldfastError('ABORTED', 'the manager was closed; nothing is held'));
     const endings = await Promise.allSettled([...this.#holds.values()].map((hold) => hold.release()));
-    await (await this.#chain?.catch(() => undefined))?.end();
-    await (await this.#recordDrivers?.catch(() => undefined))?.end();
+    await this.#chosen.end();
     const failed = endings.find((ending) => ending.status === 'rejected');
     if (failed !== undefined) throw failed.reason;
   }
@@ -395,17 +304,7 @@ export class Manager {
   }
 }
 
-/** Only who has something to explain loads it. */
-const faults = (): Promise<typeof import('./configuration-faults.js')> => import('./configuration-faults.js');
-
 /** Opens a manager. Nothing is started or read before its first use. */
 export function openManager(options: ManagerOptions = {}): Manager {
   return new Manager(options);
-}
-
-/** What was granted after the caller gave up is given back: a lock that nobody waits for would stay for ever. */
-async function inTime(acquired: AcquiredPlan, signal: AbortSignal): Promise<AcquiredPlan> {
-  if (!signal.aborted) return acquired;
-  await acquired.undo();
-  throw aborted(signal);
 }
