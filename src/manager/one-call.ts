@@ -3,7 +3,8 @@ import type { CheckedPlan } from './check-plan.js';
 import type { DiskInput, GuestInput, GuestParts, LibvirtDomain } from './guest-input.js';
 import type { Hold } from './hold.js';
 import type { LockOptions } from './lock-options.js';
-import { openManager, type ManagerOptions } from './open-manager.js';
+import type { ManagerOptions } from './chosen-drivers.js';
+import { openManager } from './open-manager.js';
 import type { LookOptions, ResourceUse } from './who.js';
 
 export type CallOptions = ManagerOptions & LockOptions;
