@@ -1,5 +1,6 @@
 /** The public surface: re-exports, no logic. */
-export { openManager, type Manager, type ManagerOptions } from './manager/open-manager.js';
+export type { ManagerOptions } from './manager/chosen-drivers.js';
+export { openManager, type Manager } from './manager/open-manager.js';
 export { lockDisks, lockDomain, plan, who, type CallOptions } from './manager/one-call.js';
 export type { CheckedPlan, ResourceState } from './manager/check-plan.js';
 export type { DescribedDriver } from './manager/driver-abilities.js';
@@ -18,6 +19,7 @@ export type { LockOptions, OwnerProcess, Waiting } from './manager/lock-options.
 export { listWithDaemon, listWithoutDaemon, type ListedAnywhere } from './manager/list-with-daemon.js';
 export { withLockedGuests } from './manager/locked-guests.js';
 export { inputForDaemon } from './manager/input-for-daemon.js';
+export { openClusterDriver, type ClusterDriver, type ClusterGuest } from './manager/cluster-driver.js';
 export { openDaemon, type OpenDaemonOptions } from './manager/open-daemon.js';
 export type { DaemonClient, DaemonLockOptions } from './daemon-client/daemon-client.js';
 export type { DaemonDriver, DaemonGuest, DaemonHold, DaemonLock } from './daemon-client/daemon-answers.js';

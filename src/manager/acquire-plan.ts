@@ -113,7 +113,8 @@ function withoutHeld(
   });
 }
 
-function refusedItem({ code, label, reason, remedy, place }: PlanItem): HoldfastError {
+/** A plan that refuses something, as an error. */
+export function refusedItem({ code, label, reason, remedy, place }: PlanItem): HoldfastError {
   return new HoldfastError(code ?? 'CANNOT_LOCK', `${label}: ${reason}`, {
     resource: label,
     ...(remedy === undefined ? {} : { remedy }),

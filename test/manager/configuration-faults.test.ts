@@ -6,7 +6,8 @@ import { join } from 'node:path';
 import { after, test } from 'node:test';
 import type { DriverSettings } from '../../src/driver/contract.js';
 import { HoldfastError } from '../../src/errors.js';
-import { openManager, type Manager, type ManagerOptions } from '../../src/manager/open-manager.js';
+import type { ManagerOptions } from '../../src/manager/chosen-drivers.js';
+import { openManager, type Manager } from '../../src/manager/open-manager.js';
 import { privateRuntime } from '../beds/private-folder.js';
 
 const folder = privateRuntime();
