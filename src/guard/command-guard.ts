@@ -30,9 +30,12 @@ type State = 'waiting' | 'guarding' | 'paused' | 'stopping' | 'over';
 
 /** Timers stand still in suspend, so none is longer. */
 const tickMsMax = 200;
-/** How often it is asked whether anyone outlives the command, and whether what was paused stays so. */
+/** How often it is asked whether anyone outlives the command; the end of each child is told besides. */
 const lookMs = 50;
+/** How often it is looked whether what was paused stays so. */
 const againMs = 1_000;
+/** A command that runs so long is not one that is over at once. */
+const settledMs = 2_000;
 /** For a supervisor that lives, to answer a loss itself. */
 const answerMsMax = 500;
 /** Of a stop that nobody gave a time for: somebody has told a guard without supervisor to end. */
@@ -52,7 +55,7 @@ export class CommandGuard {
     this.#page = page;
     this.#over = over;
     becomeSubreaper();
-    process.on('SIGCHLD', this.#reap);
+    process.on('SIGCHLD', () => this.#lookForEnd());
     // The supervisor passes on what it is told; without one, this is who is left to be told.
     process.on('SIGTERM', () => {
       if (!this.#supervised) void this.#stop(this.#state === 'paused' ? 0 : graceMsDefault);
@@ -106,8 +109,9 @@ export class CommandGuard {
     ownSession();
     raiseAboveOthers();
     this.#beInTime();
-    this.#lookForEnd();
-    keepProgramInMemory();
+    setInterval(() => this.#lookForEnd(), lookMs);
+    // It takes up to half a second, in which nothing else is done: not in the life of a short command.
+    setTimeout(keepProgramInMemory, settledMs);
   }
 
   /** Acts if the time is over; else comes back when it may be. */
@@ -169,9 +173,9 @@ export class CommandGuard {
 
   #lookForEnd(): void {
     this.#reap();
-    if (this.#state === 'over') return;
-    if (this.#state !== 'stopping' && this.#command?.hasEnded === true && !hasChildren()) return this.#end();
-    setTimeout(() => this.#lookForEnd(), lookMs);
+    if (this.#state === 'guarding' || this.#state === 'paused') {
+      if (this.#command?.hasEnded === true && !hasChildren()) this.#end();
+    }
   }
 
   #end(): void {

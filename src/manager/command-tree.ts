@@ -14,6 +14,8 @@ export interface CommandTree {
   signal(signal: NodeJS.Signals): void;
   /** Whether nobody is left of all that it has started. */
   isEmpty(): boolean;
+  /** Settles when it is worth asking that again, where that is known. */
+  readonly emptied?: Promise<void>;
   /** SIGTERM to all, SIGKILL to those that are left after `graceMs`; returns when nobody is left. */
   stop(graceMs: number): Promise<void>;
   /** Returns when nobody runs any more. Can be called again, for those that somebody let go on. */

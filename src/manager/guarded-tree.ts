@@ -106,6 +106,7 @@ async function endAll(guard: GuardProcess): Promise<void> {
 class GuardedTree implements CommandTree {
   readonly pid: number;
   readonly ended: Promise<number>;
+  readonly emptied: Promise<void>;
   readonly #startTime: number;
   readonly #guard: GuardProcess;
   readonly #guarantee: Guarantee;
@@ -134,7 +135,7 @@ class GuardedTree implements CommandTree {
     this.#passOnRenewals();
     process.on('SIGCHLD', this.#reap);
     this.#looking = setInterval(this.#look, lookMs);
-    void guard.ended.then(() => this.#guardEnded());
+    this.emptied = guard.ended.then(() => this.#guardEnded());
   }
 
   #passOnRenewals(): void {

@@ -143,6 +143,8 @@ class Supervision {
   /** Gives the command's status when nobody is left. */
   async #untilNobodyIsLeft(tree: CommandTree): Promise<number> {
     const status = await tree.ended;
+    // Mostly it is empty in a moment.
+    if (!tree.isEmpty() && tree.emptied !== undefined) await Promise.race([tree.emptied, pause(lookMs)]);
     while (!tree.isEmpty()) {
       if (this.#askedToEnd.signal.aborted) await tree.stop(this.#endingGraceMs());
       else await pause(lookMs);
