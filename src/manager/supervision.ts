@@ -125,7 +125,8 @@ class Supervision {
       await this.#guard?.ended;
       return ownTree(startSupervised(this.#hold, command));
     }
-    const guard = this.#guard ?? new GuardProcess({ command: true }, guarantee.times);
+    const early = this.#guard?.hasEnded === false ? this.#guard : undefined;
+    const guard = early ?? new GuardProcess({ command: true }, guarantee.times);
     const action = this.#onLost === 'pause' ? 'pause' : 'poweroff';
     return startGuarded(this.#hold, guarantee, guard, command, action);
   }

@@ -34,7 +34,7 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
   doctor: [...foundation, 'input', 'plan', 'holders', 'manager'],
   index: [...foundation, 'input', 'plan', 'holders', 'driver', 'daemon-client', 'guard', 'manager', 'doctor'],
   rfc2010: ['index', ...words, 'driver/contract'],
-  daemon: ['index', 'version', ...foundation],
+  daemon: ['index', 'version', 'guard', 'driver/contract', ...foundation],
   cli: ['index', 'version', ...words],
 };
 
