@@ -50,7 +50,7 @@ const settingOf: Readonly<Record<keyof Timings, string>> = {
 
 /**
  * The times as given, and in proportion to the TTL where nothing is given: a tenth for the interval and for the margin,
- * half for the deadline, a quarter for the grace. Throws `CONFIG` with the relation that does not hold.
+ * six tenths for the deadline, a quarter for the grace. Throws `CONFIG` with the relation that does not hold.
  */
 export function timingsFrom(given: {
   readonly [Name in keyof Timings]?: Timings[Name] | undefined;
@@ -59,7 +59,7 @@ export function timingsFrom(given: {
   const timings: Timings = {
     ttlMs,
     renewIntervalMs: given.renewIntervalMs ?? ttlMs / 10,
-    renewDeadlineMs: given.renewDeadlineMs ?? ttlMs / 2,
+    renewDeadlineMs: given.renewDeadlineMs ?? ttlMs * 0.6,
     graceMs: given.graceMs ?? ttlMs / 4,
     marginMs: given.marginMs ?? ttlMs / 10,
   };
