@@ -1,5 +1,6 @@
 /** Waiting for what is in use: asks again and again, at random intervals, until it is granted or the time is over. */
 import { HoldfastError, isHoldfastError } from '../errors.js';
+import type { ErrorCode } from '../vocabulary.js';
 import { aborted, joinSignals } from './abort.js';
 import type { LockOptions } from './lock-options.js';
 import { monotonicMs } from '../system/clock.js';
@@ -15,12 +16,19 @@ const earlyMs = 2;
 /** How often `onWait` is called and the holders are looked for anew, which reads all of /proc. */
 const reportMs = 1_000;
 
+/**
+ * An engine that does not answer at the moment: while its leader is elected anew, or the network is mended. Who waits for the
+ * guest of a dead host must not give up because the leader was on that host too.
+ */
+const passing: readonly ErrorCode[] = ['CLUSTER_UNREACHABLE', 'CLUSTER_NO_QUORUM'];
+
 export type Attempt<Result> = (explain: boolean) => Promise<Result>;
 
 /**
  * Runs `attempt` until it does not fail with a refusal. `explain` says whether a refusal should name the holders:
  * that is dear, and only the last, and for `onWait` the first and one a second until it says false, are shown to
  * anybody. `worthAsking` ends early what would else be a fixed pause.
+ * Who was refused once goes on while the engine does not answer (`passing`): it is there, and its settings are right.
  * Throws the refusal (nobody waits), `TIMEOUT`, `ABORTED`, or what else the attempt throws.
  */
 export async function waitFor<Result>(
@@ -34,6 +42,7 @@ export async function waitFor<Result>(
   let reported = -Infinity;
   let told = onWait === undefined;
   let pauseMs = pauseMsMin;
+  let refused = false;
   for (;;) {
     const waitedMs = monotonicMs() - start;
     const last = waitedMs >= waitMs;
@@ -41,12 +50,14 @@ export async function waitFor<Result>(
     try {
       return await attempt(explain);
     } catch (error) {
-      if (!isHoldfastError(error, 'IN_USE')) throw error;
-      if (last) throw waitMs > 0 ? timeout(error, waitMs) : error;
-      if (explain) {
-        reported = waitedMs;
-        told = onWait?.({ refusal: error, waitedMs }) === false;
-      }
+      if (isHoldfastError(error, 'IN_USE')) {
+        refused = true;
+        if (last) throw waitMs > 0 ? timeout(error, waitMs) : error;
+        if (explain) {
+          reported = waitedMs;
+          told = onWait?.({ refusal: error, waitedMs }) === false;
+        }
+      } else if (last || !refused || !isPassing(error)) throw error;
     }
     const leftMs = Math.max(1, waitMs - (monotonicMs() - start));
     await pause(Math.min(pauseMs * (0.5 + Math.random()), leftMs), worthAsking, signal);
@@ -77,13 +88,23 @@ async function pause(
   const over = new AbortController();
   const { signal: either, leave } = joinSignals(signal, over.signal);
   try {
-    const early = worthAsking(either).then(() => timer(earlyMs, either));
+    const early = worthAsking(either).then(
+      () => timer(earlyMs, either),
+      (error: unknown) => {
+        if (!isPassing(error)) throw error;
+        return timer(ms, either);
+      },
+    );
     await Promise.race([timer(ms, either), early]);
   } finally {
     over.abort(); // Nobody goes on waiting in a driver's queue for a caller that has moved on.
     leave();
   }
   if (signal.aborted) throw aborted(signal);
+}
+
+function isPassing(error: unknown): boolean {
+  return passing.some((code) => isHoldfastError(error, code));
 }
 
 function timer(ms: number, signal: AbortSignal): Promise<void> {

@@ -1,6 +1,6 @@
 /** Waiting names the holders, which reads all of /proc, only for somebody who will see it. */
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
+import { describe, test } from 'node:test';
 import { HoldfastError, isHoldfastError } from '../../src/errors.js';
 import { waitFor } from '../../src/manager/wait-for.js';
 import type { LockOptions } from '../../src/manager/lock-options.js';
@@ -43,4 +43,44 @@ test('told again and again', async () => {
   const { explained } = await waited({ wait: 2_300, onWait: () => void told++ });
   assert.ok(told >= 2, String(told));
   assert.equal(explained, told + 1);
+});
+
+describe('an engine that does not answer for a moment', () => {
+  const refusal = new HoldfastError('IN_USE', 'it is in use');
+  const silence = new HoldfastError('CLUSTER_NO_QUORUM', 'there is no leader');
+  const never = (): Promise<void> => new Promise(() => undefined);
+
+  /** Each answer in turn, and the last of them from then on. */
+  async function answers(
+    errors: readonly (HoldfastError | undefined)[],
+    worthAsking: () => Promise<void> = never,
+  ): Promise<number> {
+    let asked = 0;
+    const attempt = async (): Promise<number> => {
+      const error = errors[Math.min(asked++, errors.length - 1)];
+      if (error !== undefined) throw error;
+      return asked;
+    };
+    return waitFor(attempt, { wait: 500 }, worthAsking, new AbortController().signal);
+  }
+
+  test('whoever was refused before goes on waiting', async () => {
+    assert.equal(await answers([refusal, silence, silence, undefined]), 4);
+  });
+
+  test('also where it is the driver that waits', async () => {
+    assert.equal(await answers([refusal, undefined], () => Promise.reject(silence)), 2);
+    await assert.rejects(
+      answers([refusal, undefined], () => Promise.reject(new HoldfastError('CLUSTER_AUTH', 'not you'))),
+      (error) => isHoldfastError(error, 'CLUSTER_AUTH'),
+    );
+  });
+
+  test('when the wait is over, that is the error', async () => {
+    await assert.rejects(answers([refusal, silence]), silence);
+  });
+
+  test('whoever was never refused is told at once: the settings may be wrong', async () => {
+    await assert.rejects(answers([silence, undefined]), silence);
+  });
 });
