@@ -73,14 +73,14 @@ export async function brokenBecause(
   identity: string,
   revision: number,
 ): Promise<string | undefined> {
-  const client = await connection.client();
-  const found = await client.range(connection.keys.breaks(identity)).catch(() => undefined);
-  const entry = found?.kvs.find(({ modRevision }) => modRevision === revision);
-  if (entry === undefined) return undefined;
   try {
+    const { kvs } = await (await connection.client()).range(connection.keys.breaks(identity));
+    const entry = kvs.find(({ modRevision }) => modRevision === revision);
+    if (entry === undefined) return undefined;
     const { evidence } = JSON.parse(entry.value.toString('utf8')) as Partial<BreakRecord>;
     return typeof evidence === 'string' ? evidence : undefined;
   } catch {
+    // Who lost a lock is told so, with this reason or without.
     return undefined;
   }
 }

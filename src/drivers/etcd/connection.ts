@@ -40,6 +40,11 @@ export class Connection {
     return [...this.#notes];
   }
 
+  /** Whatever happens to our keys from now on, we did ourselves. */
+  get ended(): boolean {
+    return this.#ended;
+  }
+
   async client(): Promise<EtcdClient> {
     if (this.#ended) throw new HoldfastError('ENDED', 'the driver etcd has ended');
     this.#client ??= EtcdClient.open(this.settings.client).catch((error: unknown) => {

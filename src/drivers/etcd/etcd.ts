@@ -15,13 +15,13 @@ import { asClusterError } from './client/etcd-failure.js';
 import { Connection } from './connection.js';
 import { readEtcdSettings } from './etcd-settings.js';
 import { accept, cancel, offer, withdrawOffers } from './handover.js';
-import { grantOf, Holding, holdingOf } from './holding.js';
+import { grantOf, type HeldLock, Holding, holdingOf } from './holding.js';
 import { clusterIdentity } from './keys.js';
 import { holderOf } from './lock-record.js';
 import { guard, tooMany } from './lock-transaction.js';
 import { watchOwnKeys } from './own-keys.js';
 import { forgetPause, resume, suspend } from './pause.js';
-import { deleteKeys, wantedBy } from './take-locks.js';
+import { deleteKeys, deleteLocks, wantedBy } from './take-locks.js';
 import { takeInTurn } from './take-in-turn.js';
 import { lookFor, Queue } from './waiting.js';
 
@@ -65,13 +65,13 @@ function etcdDriver(connection: Connection): Driver {
 
   const grant = (holding: Holding): Grant => grantOf(holding, connection.notes);
 
-  const giveBack = async (holding: Holding, gone: readonly string[]): Promise<void> => {
+  const giveBack = async (holding: Holding, gone: readonly HeldLock[]): Promise<void> => {
     if (gone.length === 0) return;
-    holding.stopWatching(gone);
+    holding.stopWatching(gone.map(({ key }) => key));
     try {
-      await deleteKeys(connection, gone);
+      await deleteLocks(connection, gone);
     } catch (error) {
-      connection.untilDone(holding.session, () => deleteKeys(connection, gone));
+      connection.untilDone(holding.session, () => deleteLocks(connection, gone));
       throw asClusterError(error, 'the locks could not be given back yet');
     }
   };
@@ -83,12 +83,13 @@ function etcdDriver(connection: Connection): Driver {
     async release(given) {
       const holding = holdingOf(given);
       if (holding.state !== 'held' && holding.state !== 'suspended') return;
-      const held = [...holding.locks.values()].map(({ key }) => key);
+      const held = holding.state === 'held' ? [...holding.locks.values()] : [];
       const offers = [...holding.offers].map((name) => keys.offer(name));
-      const suspended = holding.state === 'suspended';
       forgetPause(holding);
       holding.move('ended');
-      await giveBack(holding, suspended ? [] : [...held, ...offers]);
+      // Without the locks an offer is worth nothing: it may go a moment later, or with the session.
+      if (offers.length > 0) void deleteKeys(connection, offers).catch(() => undefined);
+      await giveBack(holding, held);
     },
     async holders(resource) {
       try {
@@ -112,10 +113,7 @@ function etcdDriver(connection: Connection): Driver {
       refuseIfAborted(signal);
       const { session, taken } = await takeInTurn(connection, queue, owner, requests, signal);
       if (session !== holding.session || holding.loss !== undefined || holding.state !== 'held') {
-        await giveBack(
-          holding,
-          taken.map(({ key }) => key),
-        );
+        await giveBack(holding, taken);
         holding.requireHeld();
         throw new HoldfastError('LOST', 'the lease under which the rest is held is gone');
       }
@@ -131,7 +129,7 @@ function etcdDriver(connection: Connection): Driver {
       for (const [identity] of goes) holding.locks.delete(identity);
       await giveBack(
         holding,
-        goes.map(([, { key }]) => key),
+        goes.map(([, lock]) => lock),
       );
       return grant(holding);
     },

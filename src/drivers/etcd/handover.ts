@@ -2,32 +2,22 @@
  * Handing a grant over to another host: offered, and then accepted in one transaction that deletes the giver's keys and puts
  * the receiver's under the receiver's lease. Nobody can have the locks in between, and nobody can accept twice.
  *
- * An offer is a key under the giver's lease: it ends with the giver. Whoever knows its name can accept it, so the name is random.
+ * An offer is a key under the giver's lease: it ends with the giver. Who accepts it writes that into it, in the same
+ * transaction: so a giver that finds its keys gone knows whether they were handed over or lost. Whoever knows the name of an
+ * offer can accept it, so the name is random.
  */
 import type { Offer } from '../../driver/contract.js';
 import { HoldfastError } from '../../errors.js';
 import { randomHex } from '../../system/random.js';
-import type { LockRequest, Owner } from '../../vocabulary.js';
+import type { Owner } from '../../vocabulary.js';
 import { asClusterError } from './client/etcd-failure.js';
+import { compareResult, compareTarget } from './client/messages.js';
 import type { Connection } from './connection.js';
 import { ended, Holding } from './holding.js';
-import { isUnchanged, tooMany } from './lock-transaction.js';
+import { isMissing, isUnchanged, tooMany } from './lock-transaction.js';
+import { readOffer, type OfferedLock, type OfferRecord } from './read-offer.js';
 import { deleteKeys, takeLocks, withSession } from './take-locks.js';
 import { watchOwnKeys } from './own-keys.js';
-
-/** The value of an offer's key: what the giver has. */
-interface OfferRecord {
-  readonly format: 1;
-  readonly hostId: string;
-  readonly locks: readonly OfferedLock[];
-}
-
-interface OfferedLock {
-  readonly request: LockRequest;
-  readonly identity: string;
-  readonly key: string;
-  readonly revision: number;
-}
 
 /** Throws `CLUSTER_LIMIT` for more than can be handed over at once, `CLUSTER_...`. */
 export async function offer(connection: Connection, holding: Holding): Promise<Offer> {
@@ -44,11 +34,10 @@ export async function offer(connection: Connection, holding: Holding): Promise<O
   holding.offers.add(name);
   try {
     const client = await connection.client();
-    await client.put({
-      key: keys.offer(name),
-      value: JSON.stringify(record),
-      lease: holding.session.leaseId,
-    });
+    const key = keys.offer(name);
+    const put = { key, value: JSON.stringify(record), lease: holding.session.leaseId };
+    // Written once, however often it is sent: the second version of the key is that of the receiver.
+    await client.idempotentTxn({ compare: [isMissing(key)], success: [{ put }], failure: [] });
   } catch (error) {
     connection.untilDone(holding.session, () => deleteKeys(connection, [keys.offer(name)]));
     throw asClusterError(error, 'the locks could not be offered');
@@ -72,26 +61,29 @@ export async function accept(connection: Connection, given: Offer, owner: Owner)
         );
       }
       const client = await connection.client();
-      const [found] = (await client.range({ key: keys.offer(name) })).kvs;
-      if (found === undefined) throw gone();
-      const record = JSON.parse(found.value.toString('utf8')) as OfferRecord;
+      const key = keys.offer(name);
+      const [found] = (await client.range({ key })).kvs;
+      const record = readOffer(found);
+      if (found === undefined || record === undefined || record.accepted === true) throw gone();
       requireReachable(record, hostId);
       const wanted = record.locks.map(({ request, identity }) => ({ request, identity }));
       const outcome = await takeLocks(connection, session, {
         owner,
         wanted,
         turn: () => 'anyone',
-        own: new Map(record.locks.map(({ identity, key }) => [identity, key])),
+        own: new Map(record.locks.map((lock) => [lock.identity, lock.key])),
         also: [
-          isUnchanged(keys.offer(name), found.modRevision),
-          ...record.locks.map(({ key, revision }) => isUnchanged(key, revision)),
+          isUnchanged(key, found.modRevision),
+          ...record.locks.map((lock) => isUnchanged(lock.key, lock.revision)),
         ],
-        besides: [keys.offer(name), ...record.locks.map(({ key }) => key)].map((key) => ({
-          delete: { key },
-        })),
+        besides: [
+          { put: { key, value: JSON.stringify({ ...record, accepted: true }), lease: session.leaseId } },
+          ...record.locks.map((lock) => ({ delete: { key: lock.key } })),
+        ],
       });
       if ('blockers' in outcome) {
-        if ((await client.range({ key: keys.offer(name), countOnly: true })).count === 0) throw gone();
+        const [now] = (await client.range({ key })).kvs;
+        if (now?.modRevision !== found.modRevision) throw gone();
         throw new HoldfastError('LOST', 'the giver has lost a lock since it made the offer');
       }
       const holding = new Holding(owner, session);
@@ -128,17 +120,13 @@ export async function withdrawOffers(connection: Connection, holding: Holding): 
 async function withdraw(connection: Connection, holding: Holding, name: string): Promise<void> {
   const key = connection.keys.offer(name);
   const client = await connection.client();
-  const [first] = holding.locks.values();
-  // The offer and the giver's keys go in one transaction, or stay: so one of the keys tells, whoever deleted the offer.
   const { responses } = await client.idempotentTxn({
-    compare: [],
-    success: [{ delete: { key } }, { range: { key: first?.key ?? key, countOnly: true } }],
-    failure: [],
+    compare: [{ result: compareResult.equal, target: compareTarget.version, key, version: 1 }],
+    success: [{ delete: { key } }],
+    failure: [{ range: { key } }],
   });
   holding.offers.delete(name);
-  const deleted = (responses[0]?.delete?.deleted ?? 0) > 0;
-  const still = (responses[1]?.range?.count ?? 0) > 0;
-  if (!deleted && !still && holding.loss === undefined) holding.move('handed over');
+  if (readOffer(responses[0]?.range?.kvs[0])?.accepted === true) holding.move('handed over');
 }
 
 /** What only one host has cannot be held by another: its name would mean the giver's disk, and the receiver uses its own. */

@@ -2,7 +2,7 @@
  * What is held by one grant, from `acquire`, `accept` or `adopt` on until it ends. Several grants can stand for one holding,
  * one after another: an extension, a smaller one, one that was resumed.
  */
-import type { Grant, GuaranteeTimes } from '../../driver/contract.js';
+import type { Grant, Guarantee, GuaranteeTimes } from '../../driver/contract.js';
 import { HoldfastError } from '../../errors.js';
 import type { LockRequest, Loss, Owner } from '../../vocabulary.js';
 import type { Session } from './session/open-session.js';
@@ -117,16 +117,27 @@ export function grantOf(holding: Holding, notes: readonly string[] = []): Grant 
       locks.map(({ request, revision }) => [request.resource.identity, `${session.clusterId}:${revision}`]),
     ),
     lost: holding.lost,
-    guarantee: {
-      get times(): GuaranteeTimes {
-        return session.times;
-      },
-      onRenewal: (listener) => session.onRenewal(listener),
-    },
+    guarantee: guaranteeOf(session),
     ...(notes.length === 0 ? {} : { notes }),
   };
   holdings.set(grant, holding);
   return grant;
+}
+
+/** One for each session: who looks after many grants sees which are renewed together. */
+const guarantees = new WeakMap<Session, Guarantee>();
+
+function guaranteeOf(session: Session): Guarantee {
+  const known = guarantees.get(session);
+  if (known !== undefined) return known;
+  const guarantee: Guarantee = {
+    get times(): GuaranteeTimes {
+      return session.times;
+    },
+    onRenewal: (listener) => session.onRenewal(listener),
+  };
+  guarantees.set(session, guarantee);
+  return guarantee;
 }
 
 export function holdingOf(grant: Grant): Holding {

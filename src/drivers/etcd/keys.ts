@@ -2,6 +2,8 @@
  * Which keys there are in etcd. All stand under `PREFIX/v1/`, where v1 is the version of this layout:
  *
  *     locks/IDENTITY/MODE/HOLDER        a lock; its value says who has it
+ *     locks/IDENTITY/exclusive/holder   one that nobody can have beside another: always the same key, because etcd goes
+ *                                       through all keys that ever were in a range, until it compacts
  *     locks/IDENTITY/waiting/HOLDER     somebody waits for it, since the revision that made the key
  *     sessions/LEASE                    a session of a host: what its renewals read
  *     voided/HOLDER                     a transaction that was given up, and may not be done any more
@@ -50,6 +52,11 @@ function endOf(path: string): string {
 /** What a resource is called in the cluster: what only one host has carries the host's id. */
 export function clusterIdentity({ scope, identity }: Resource, hostId: string): string {
   return scope === 'cluster' ? identity : `host:${hostId}:${identity}`;
+}
+
+/** The name in the key of a lock, for a transaction that has the name `holder`. */
+export function holderInKey(mode: Mode, holder: string): string {
+  return mode === 'exclusive' ? 'holder' : holder;
 }
 
 export class Keys {

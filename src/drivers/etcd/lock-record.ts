@@ -22,13 +22,15 @@ export interface LockRecord {
   readonly mode: string;
   /** The resource, as the holder wrote it. */
   readonly label: string;
+  /** The name of the transaction that put it. */
+  readonly holder: string;
 }
 
 /** More is no record of ours: labels are paths. */
 const recordBytesMax = 64 * 1024;
 
 /** What all locks of one grant have in common. */
-export function ownerFields(owner: Owner): Omit<LockRecord, 'mode' | 'label'> {
+export function ownerFields(owner: Owner, holder: string): Omit<LockRecord, 'mode' | 'label'> {
   const { kind, name, uuid, pid, startTime, host, hostId } = owner;
   const stat = readProcessStat(pid);
   const program = stat?.startTime === startTime ? stat.comm : undefined;
@@ -43,6 +45,7 @@ export function ownerFields(owner: Owner): Omit<LockRecord, 'mode' | 'label'> {
     host,
     hostId,
     since,
+    holder,
   };
 }
 
@@ -73,13 +76,12 @@ export function isOf(record: LockRecord | undefined, owner: Owner): boolean {
 }
 
 /** Who has a lock, or waits for it, for people. */
-export function holderOf({ key, value, lease }: KeyValue, { mode, holder }: LockKey): Holder {
+export function holderOf({ key, value, lease }: KeyValue, { mode }: LockKey): Holder {
   const record = parseRecord(value);
   const evidence = [`${key.toString('utf8')} in etcd, lease ${leaseName(lease)}`];
   const waits = mode === 'waiting';
   const how = { through: [waits ? 'the queue in etcd' : 'etcd'], evidence };
-  if (record === undefined)
-    return { name: holder, ...(waits ? { does: ['waits for it'] } : { mode }), ...how };
+  if (record === undefined) return { ...(waits ? { does: ['waits for it'] } : { mode }), ...how };
   const { kind, name, uuid, pid, startTime, program, host, hostId, since } = record;
   return {
     ...(kind === 'domain' ? { guest: name } : { name }),

@@ -9,7 +9,7 @@ import type { Connection } from './connection.js';
 import { withdrawOffers } from './handover.js';
 import { ended, type HeldLock, type Holding } from './holding.js';
 import { inUse } from './lock-transaction.js';
-import { deleteKeys, takeLocks, withSession } from './take-locks.js';
+import { deleteLocks, takeLocks, withSession } from './take-locks.js';
 
 /** What was seen of one identity during a pause. */
 interface Seen {
@@ -39,11 +39,7 @@ const pauses = new WeakMap<Holding, Pause>();
 export async function suspend(connection: Connection, holding: Holding): Promise<void> {
   holding.requireHeld();
   const locks = [...holding.locks.values()];
-  const giveBack = (): Promise<void> =>
-    deleteKeys(
-      connection,
-      locks.map(({ key }) => key),
-    );
+  const giveBack = (): Promise<void> => deleteLocks(connection, locks);
   try {
     await withdrawOffers(connection, holding);
     // Until they are given back nobody can take them: a moment before is early enough for the watch to begin.
@@ -86,11 +82,7 @@ export async function resume(connection: Connection, holding: Holding, signal: A
         const meanwhile = trouble(pause);
         if (meanwhile !== undefined) throw giveUp(meanwhile);
       } catch (error) {
-        const giveBack = (): Promise<void> =>
-          deleteKeys(
-            connection,
-            taken.map(({ key }) => key),
-          );
+        const giveBack = (): Promise<void> => deleteLocks(connection, taken);
         await giveBack().catch(() => connection.untilDone(session, giveBack));
         throw error;
       }

@@ -5,12 +5,13 @@ import { asClusterError, EtcdFailure } from './client/etcd-failure.js';
 import type { Compare, Operation, TxnRequest, TxnResponse } from './client/messages.js';
 import type { Connection } from './connection.js';
 import type { HeldLock } from './holding.js';
-import { clusterIdentity } from './keys.js';
-import { ownerFields, recordText } from './lock-record.js';
+import { clusterIdentity, holderInKey } from './keys.js';
+import { ownerFields, parseRecord, recordText } from './lock-record.js';
 import {
   blockersIn,
   guard,
   isMissing,
+  isUnchanged,
   lockTransaction,
   type Blocker,
   type Turn,
@@ -45,11 +46,11 @@ export async function takeLocks(connection: Connection, session: Session, order:
   const { keys, settings } = connection;
   const { wanted, turn, own } = order;
   const holder = connection.newHolder(session);
-  const common = ownerFields(order.owner);
+  const common = ownerFields(order.owner, holder);
   const placed = wanted.map(({ request, identity }) => ({
     request,
     identity,
-    key: keys.lock({ identity, mode: request.mode, holder }),
+    key: keys.lock({ identity, mode: request.mode, holder: holderInKey(request.mode, holder) }),
   }));
   const lock = {
     wanted,
@@ -58,7 +59,8 @@ export async function takeLocks(connection: Connection, session: Session, order:
       put: { key, value: recordText(common, request), lease: session.leaseId },
     })),
     also: [isMissing(keys.voided(holder)), ...(order.also ?? [])],
-    besides: order.besides ?? [],
+    // What is written anew is not deleted as well: etcd refuses two changes of one key.
+    besides: (order.besides ?? []).filter(({ delete: one }) => !placed.some(({ key }) => key === one?.key)),
   };
   const txn = lockTransaction(lock, settings.maxOperations);
   const put = placed.map(({ key }) => key);
@@ -108,20 +110,49 @@ async function madeVoid(
     compare: [],
     success: [
       { put: { key: connection.keys.voided(holder), value: '', lease: session.leaseId } },
-      ...(first === undefined ? [] : [{ range: { key: first, keysOnly: true } }]),
+      ...(first === undefined ? [] : [{ range: { key: first } }]),
     ],
     failure: [],
   });
   const [found] = answer.responses[1]?.range?.kvs ?? [];
   if (found === undefined || answer.header === undefined) return undefined;
+  if (parseRecord(found.value)?.holder !== holder) return undefined;
   return { header: { ...answer.header, revision: found.modRevision }, succeeded: true, responses: [] };
 }
 
 async function takeBack(connection: Connection, session: Session, attempt: Attempt): Promise<void> {
-  if ((await madeVoid(connection, session, attempt)) !== undefined) await deleteKeys(connection, attempt.put);
+  const done = await madeVoid(connection, session, attempt);
+  const revision = done?.header?.revision;
+  if (revision !== undefined) {
+    await deleteLocks(
+      connection,
+      attempt.put.map((key) => ({ key, revision })),
+    );
+  }
 }
 
-/** That one is gone already is no error. Throws `EtcdFailure`. */
+/**
+ * Gives locks back. One that is gone already is no error, and what somebody else has by now under the same key stays.
+ * Throws `EtcdFailure`.
+ */
+export async function deleteLocks(
+  connection: Connection,
+  locks: readonly Pick<HeldLock, 'key' | 'revision'>[],
+): Promise<void> {
+  const client = await connection.client();
+  const { maxOperations } = connection.settings;
+  for (let at = 0; at < locks.length; at += maxOperations) {
+    const part = locks.slice(at, at + maxOperations);
+    const { succeeded } = await client.idempotentTxn({
+      compare: part.map(({ key, revision }) => isUnchanged(key, revision)),
+      success: part.map(({ key }) => ({ delete: { key } })),
+      failure: [],
+    });
+    if (!succeeded && part.length > 1) for (const one of part) await deleteLocks(connection, [one]);
+  }
+}
+
+/** Of keys that have a name of their own: that one is gone already is no error. Throws `EtcdFailure`. */
 export async function deleteKeys(connection: Connection, keys: readonly string[]): Promise<void> {
   const client = await connection.client();
   const { maxOperations } = connection.settings;

@@ -121,8 +121,8 @@ export class Queue {
   async #putTickets(ticket: Ticket, owner: Owner, wanted: readonly Wanted[]): Promise<void> {
     const { keys, settings } = this.#connection;
     if (wanted.length > settings.maxOperations) throw tooMany(wanted.length, settings.maxOperations);
-    const common = ownerFields(owner);
     const { holder, session } = ticket;
+    const common = ownerFields(owner, holder);
     const placed = wanted.map(({ request, identity }) => ({
       identity,
       key: keys.lock({ identity, mode: 'waiting', holder }),

@@ -279,6 +279,17 @@ test('a lease that is revoked is a loss, and the next lock has another', skip, a
   await a.release(next);
 });
 
+test('a lock that goes while it is offered is lost, not handed over', skip, async () => {
+  const a = await host();
+  const x = disk();
+  const grant = await a.acquire(owner('guest'), requests([x]), { signal });
+  const { offer = '' } = await a.offer(grant);
+  etcdctl('del', `holdfast/v1/offers/${offer}`);
+  etcdctl('del', '--prefix', `holdfast/v1/locks/${x.identity.replace('/', '%2F')}/`);
+  assert.deepEqual((await grant.lost)?.resources, [x.label]);
+  await a.release(grant);
+});
+
 test(
   'a handover: nobody gets it in between, the giver has nothing to lose, and an offer ends with its giver',
   skip,

@@ -267,7 +267,12 @@ export class EtcdClient {
   }
 }
 
-/** Of several servers' failures the one that tells most: a server that was reached and does not answer. */
+/** Of several servers' failures the one that tells most: best one that was reached and decides nothing. */
 function worse(before: EtcdFailure | undefined, now: EtcdFailure): EtcdFailure {
-  return before === undefined || before.outcome === 'not sent' ? now : before;
+  return before === undefined || telling(now) > telling(before) ? now : before;
+}
+
+function telling({ outcome, status }: EtcdFailure): number {
+  if (outcome === 'not sent') return 0;
+  return status === grpcStatus.deadlineExceeded ? 2 : 1;
 }

@@ -104,7 +104,8 @@ function codeOf({ status, message, outcome }: EtcdFailure): ErrorCode {
   if (outcome === 'not sent') return 'CLUSTER_UNREACHABLE';
   // It is connected and does not answer: that is how a member looks which waits for a majority.
   if (status === deadlineExceeded) return 'CLUSTER_NO_QUORUM';
-  return status === unavailable ? 'CLUSTER_UNREACHABLE' : 'DRIVER_FAILED';
+  // The connection ended under the call (of a server that is killed, gRPC also says `internal`).
+  return outcome === 'unknown' && status !== unknown ? 'CLUSTER_UNREACHABLE' : 'DRIVER_FAILED';
 }
 
 const whatHappened: Partial<Record<ErrorCode, string>> = {
