@@ -89,6 +89,7 @@ async function buildCommand() {
     );
   }
   await buildGuard();
+  await buildSessionWorker();
   // Neither the ending .cjs, with which publint wants `#!/usr/bin/env` (a process more), nor the package's type.
   writeFileSync(join(folder, 'package.json'), '{ "type": "commonjs" }\n');
   const parts = ['launcher.sh', 'loader.cjs'].map((name) =>
@@ -114,6 +115,16 @@ async function buildGuard() {
   );
 }
 
+const sessionWorker = 'src/drivers/etcd/session/session-worker.ts';
+
+/** The thread that renews the leases of etcd: it is started with a file of its own, next to the one that starts it. */
+async function buildSessionWorker() {
+  await bundle(
+    { input: { 'session-worker': sessionWorker }, external: ['koffi'], plugins: [fastBuiltins] },
+    { file: join(folder, 'session-worker.js'), format: 'cjs', codeSplitting: false, comments: false, minify },
+  );
+}
+
 rmSync(join(root, 'dist'), { recursive: true, force: true });
 const inside = [
   ...(await buildCommand()),
@@ -125,6 +136,7 @@ const inside = [
         driver: 'src/driver/contract.ts',
         'driver-conformance': 'src/driver/conformance.ts',
         rfc2010: 'src/rfc2010/rfc2010.ts',
+        'session-worker': sessionWorker,
       },
       external: ['koffi', 'saxes', 'smol-toml'],
     },
