@@ -23,7 +23,8 @@ import { watchOwnKeys } from './own-keys.js';
 import { forgetPause, resume, suspend } from './pause.js';
 import { deleteKeys, deleteLocks, wantedBy } from './take-locks.js';
 import { takeInTurn } from './take-in-turn.js';
-import { lookFor, Queue } from './waiting.js';
+import { lookFor } from './look-for.js';
+import { Queue } from './waiting.js';
 
 export default defineDriver(
   {

@@ -49,9 +49,9 @@ export function ownerFields(owner: Owner, holder: string): Omit<LockRecord, 'mod
   };
 }
 
-export function recordText(common: ReturnType<typeof ownerFields>, { mode, resource }: LockRequest): string {
-  const record: LockRecord = { ...common, mode, label: resource.label };
-  return JSON.stringify(record);
+/** `common`: what `ownerFields` gave, as JSON; it is the same for all locks of a guest. */
+export function recordText(common: string, { mode, resource }: LockRequest): string {
+  return `${common.slice(0, -1)},"mode":"${mode}","label":${JSON.stringify(resource.label)}}`;
 }
 
 /** Undefined: it is no record of ours. Who reads it still knows that there is a lock. */

@@ -8,7 +8,6 @@ import type { HeldLock } from './holding.js';
 import { clusterIdentity, holderInKey } from './keys.js';
 import { ownerFields, parseRecord, recordText } from './lock-record.js';
 import {
-  blockersIn,
   guard,
   isMissing,
   isUnchanged,
@@ -17,6 +16,7 @@ import {
   type Turn,
   type Wanted,
 } from './lock-transaction.js';
+import { lookFor } from './look-for.js';
 import type { Session } from './session/open-session.js';
 
 export interface Order {
@@ -29,6 +29,7 @@ export interface Order {
   readonly besides?: readonly Operation[];
 }
 
+/** Blockers are those of a moment later: there may be none any more. */
 export type Outcome =
   | { readonly taken: readonly HeldLock[] }
   | { readonly blockers: readonly Blocker[]; readonly revision: number };
@@ -46,7 +47,7 @@ export async function takeLocks(connection: Connection, session: Session, order:
   const { keys, settings } = connection;
   const { wanted, turn, own } = order;
   const holder = connection.newHolder(session);
-  const common = ownerFields(order.owner, holder);
+  const common = JSON.stringify(ownerFields(order.owner, holder));
   const placed = wanted.map(({ request, identity }) => ({
     request,
     identity,
@@ -67,7 +68,13 @@ export async function takeLocks(connection: Connection, session: Session, order:
   const answer = await decided(connection, session, { txn, holder, put });
   const revision = answer.header?.revision ?? 0;
   if (answer.succeeded) return { taken: placed.map((one) => ({ ...one, revision })) };
-  return { blockers: blockersIn(keys, lock, answer), revision };
+  const { blockers } = await lookFor(connection, wanted);
+  return {
+    blockers: blockers.filter(
+      ({ wanted: one, lock: { mode } }) => mode !== 'waiting' || turn(one.identity) !== 'anyone',
+    ),
+    revision,
+  };
 }
 
 interface Attempt {

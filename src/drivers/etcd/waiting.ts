@@ -12,7 +12,8 @@ import type { LockRequest, Owner } from '../../vocabulary.js';
 import { asClusterError } from './client/etcd-failure.js';
 import type { Connection } from './connection.js';
 import { ownerFields, recordText } from './lock-record.js';
-import { blockersIn, guard, tooMany, type Blocker, type Turn, type Wanted } from './lock-transaction.js';
+import { lookFor } from './look-for.js';
+import { tooMany, type Blocker, type Turn, type Wanted } from './lock-transaction.js';
 import type { Session } from './session/open-session.js';
 import { deleteKeys, wantedBy } from './take-locks.js';
 
@@ -122,7 +123,7 @@ export class Queue {
     const { keys, settings } = this.#connection;
     if (wanted.length > settings.maxOperations) throw tooMany(wanted.length, settings.maxOperations);
     const { holder, session } = ticket;
-    const common = ownerFields(owner, holder);
+    const common = JSON.stringify(ownerFields(owner, holder));
     const placed = wanted.map(({ request, identity }) => ({
       identity,
       key: keys.lock({ identity, mode: 'waiting', holder }),
@@ -196,31 +197,6 @@ export function isBefore(ticket: Ticket, { lock, kv }: Blocker): boolean {
   if (lock.mode !== 'waiting') return true;
   if (lock.holder === ticket.holder) return false;
   return ticket.since === 0 || kv.createRevision < ticket.since;
-}
-
-/** All that is in the way of requests now, those who wait included. Throws `EtcdFailure`. */
-export async function lookFor(
-  connection: Connection,
-  wanted: readonly Wanted[],
-): Promise<{ readonly blockers: readonly Blocker[]; readonly revision: number }> {
-  const { keys, settings } = connection;
-  const client = await connection.client();
-  const blockers: Blocker[] = [];
-  let revision = 0;
-  // Each request needs two ranges at most. A look can be taken in parts, unlike the locks.
-  const step = Math.floor(settings.maxOperations / 2);
-  for (let at = 0; at < wanted.length; at += step) {
-    const part = wanted.slice(at, at + step);
-    const guards = part.map((one) => guard(keys, one, 'nobody waits'));
-    const success = guards
-      .flatMap(({ ranges }) => ranges)
-      .map(({ key, rangeEnd }) => ({ range: { key, rangeEnd, limit: 20 } }));
-    const answer = await client.read({ compare: [], success, failure: [] });
-    // Of several looks the first counts: what happens after it is seen by whoever watches from there.
-    if (at === 0) revision = answer.header?.revision ?? 0;
-    blockers.push(...blockersIn(keys, { wanted: part, guards }, answer));
-  }
-  return { blockers, revision };
 }
 
 function requireGoingOn(signal: AbortSignal): void {
