@@ -1,13 +1,13 @@
 /**
  * The session's state machine and the lock transaction, in a simulated cluster with a virtual clock. A schedule that goes
- * wrong is run again with `npm run chaos -- simulate --seed SEED --schedules 1`.
+ * wrong is run again with `npm run chaos -- simulate 0 SEED`, and more of them with `npm run chaos -- simulate SECONDS`.
  */
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import { mutations } from './simulation/mutations.js';
 import { runSchedule } from './simulation/run-schedule.js';
 
-/** Two of three thousand schedules take a minute; here it is a few seconds of them, other ones in each run. */
+/** Thousands of them take a minute; here it is a few seconds, and other ones in each run. */
 const schedules = 100;
 /** Seeds in which each broken rule has been found; the next ones are tried as well, as another change can move it. */
 const schedulesToFind = 400;
