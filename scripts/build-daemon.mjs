@@ -13,7 +13,11 @@ export async function buildDaemon(folder) {
     cwd: root,
     platform: 'node',
     treeshake: true,
-    input: { holdfastd: 'src/daemon/main.ts', 'lockd-worker': 'src/daemon/lockd/lockd-worker.ts' },
+    input: {
+      holdfastd: 'src/daemon/main.ts',
+      'lockd-worker': 'src/daemon/lockd/lockd-worker.ts',
+      'session-worker': 'src/drivers/etcd/session/session-worker.ts',
+    },
     external: ['koffi'],
   });
   const { output } = await build.write({ dir: folder, format: 'esm', chunkFileNames: '[name]-[hash].js' });

@@ -26,12 +26,17 @@ export async function runDaemon(
   const restarts = Number(process.env['HOLDFAST_RESTARTS'] ?? 0);
   const ended = endOfService(log);
   const directory = privateDirectory(runtimeDirectory());
+  // Who uses no cluster loads nothing of it.
+  const cluster = options.drivers.every((name) => name === 'fcntl')
+    ? undefined
+    : await (await import('./cluster/open-cluster.js')).openCluster(options, directory, log);
   const lockd = new LockdThread({
     program: new URL('./lockd-worker.js', import.meta.url),
     listening: socketOf(sockets, 'lockd'),
     channel: socketOf(sockets, 'channel:lockd'),
     journalPath: join(directory, 'lockd.journal'),
     explain: (path, asker) => explainLock(path, asker, options),
+    ...(cluster === undefined ? {} : { inCluster: (wish) => cluster.do(wish) }),
   });
   lockd.on('error', (error) => {
     log.fatal({ err: error }, 'the thread of the lock protocol failed');
@@ -50,6 +55,7 @@ export async function runDaemon(
   lockd.on('keeper ended', (end) => void keeper.replace(end));
   const start = await lockd.started;
   logStart(log, start, options, restarts);
+  if (cluster !== undefined) void cluster.takeUp(await lockd.locks());
 
   const { openApi } = await import('./api/open-api.js');
   const api = await openApi({
@@ -67,6 +73,7 @@ export async function runDaemon(
 
   const signal = await ended;
   await Promise.all([api.close(), lockd.stop()]);
+  await cluster?.end();
   log.info({ signal, holds: api.holds(), locks: lockd.counts().locks }, 'stopped');
   return 0;
 }

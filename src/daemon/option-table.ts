@@ -14,7 +14,13 @@ export const daemonOptions: readonly DaemonOption[] = [
   {
     name: 'driver',
     value: 'LIST',
-    help: 'The drivers that holds of the API are locked with, in this order, joined by commas (default: fcntl).',
+    help: 'The drivers that holds of the API are locked with, in this order, joined by commas (default: fcntl). One that reaches a cluster locks for libvirt too.',
+  },
+  {
+    name: 'on-lost',
+    value: 'ACTION',
+    choices: ['poweroff', 'pause', 'ignore'],
+    help: "What happens to libvirt's guests whose lock in a cluster is lost (default: poweroff).",
   },
   {
     name: 'lockd-socket',

@@ -23,6 +23,10 @@ export interface DaemonOptions {
   readonly group?: string;
   readonly takeOver: boolean;
   readonly logLevel: LogLevel;
+  /** What happens to a guest of libvirt whose lock in a cluster is lost. */
+  readonly onLost: 'poweroff' | 'pause' | 'ignore';
+  /** A watchdog device that is fed while no guest outlives its lock. */
+  readonly watchdog?: string;
 }
 
 /** The words of a command line: what it asks for besides serving. */
@@ -100,6 +104,8 @@ export async function readDaemonOptions(
     ...(group === undefined ? {} : { group }),
     takeOver: values['take-over'] === true,
     logLevel: (text(values['log-level']) as LogLevel | undefined) ?? daemon.logLevel ?? 'info',
+    onLost: (text(values['on-lost']) as DaemonOptions['onLost'] | undefined) ?? daemon.onLost ?? 'poweroff',
+    ...(daemon.watchdog === undefined ? {} : { watchdog: daemon.watchdog }),
   };
 }
 

@@ -44,7 +44,10 @@ export interface Grant {
   readonly notes?: readonly string[];
 }
 
-/** How long a grant is certain, as of the last confirmed renewal. It moves on with each of them, and never back. */
+/**
+ * How long a grant is certain, as of the last confirmed renewal. It moves on with each of them, and never back. Grants that are
+ * renewed together may have the same one.
+ */
 export interface Guarantee {
   readonly times: GuaranteeTimes;
   /** Calls `listener` after each renewal; gives a function that ends that. */
@@ -96,6 +99,12 @@ export interface Driver {
   ): Promise<Grant>;
   /** Gives back some identities of a grant; gives the grant that takes its place. */
   shrink?(grant: Grant, identities: readonly string[]): Promise<Grant>;
+  /**
+   * As `shrink`, but for a moment only the same guest can take what is given back: whoever asks for it with the uuid of
+   * this grant's owner, on whichever host. Anyone else is refused. For a migration, whose one side gives back before the other
+   * takes.
+   */
+  reserve?(grant: Grant, identities: readonly string[]): Promise<Grant>;
   /** Gives the locks back while the guest is paused, and remembers what is needed to resume. */
   suspend?(grant: Grant): Promise<void>;
   /**

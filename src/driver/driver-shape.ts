@@ -16,6 +16,7 @@ export type OptionalFunction = Exclude<keyof Driver, (typeof minimumFunctions)[n
 const optional: Record<OptionalFunction, true> = {
   extend: true,
   shrink: true,
+  reserve: true,
   suspend: true,
   resume: true,
   offer: true,

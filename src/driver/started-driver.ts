@@ -49,7 +49,15 @@ export function lazyDriver(factory: DriverFactory, settings: DriverSettings = {}
   };
 }
 
-const grantingFunctions: readonly string[] = ['acquire', 'extend', 'shrink', 'resume', 'accept', 'adopt'];
+const grantingFunctions: readonly string[] = [
+  'acquire',
+  'extend',
+  'shrink',
+  'reserve',
+  'resume',
+  'accept',
+  'adopt',
+];
 const plainFunctions: readonly string[] = ['mapRequest', 'notes'];
 
 /**

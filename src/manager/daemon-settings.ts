@@ -1,5 +1,7 @@
 /** The table `[daemon]` of the configuration: what `holdfastd` does where its command line says nothing. */
 
+/** libvirt's guests are started again by nobody but libvirt: there is no restart. */
+const lossActions = ['poweroff', 'pause', 'ignore'] as const;
 const logLevels = ['fatal', 'error', 'warn', 'info', 'debug', 'trace'] as const;
 export type LogLevel = (typeof logLevels)[number];
 
@@ -14,6 +16,10 @@ export interface DaemonSettings {
   readonly group?: string;
   /** `log_level`. */
   readonly logLevel?: LogLevel;
+  /** `on_lost`: what happens to libvirt's guests whose lock in a cluster is lost. */
+  readonly onLost?: (typeof lossActions)[number];
+  /** `watchdog`: a watchdog device. Absolute. */
+  readonly watchdog?: string;
 }
 
 type Reading = { -readonly [Key in keyof DaemonSettings]: DaemonSettings[Key] };
@@ -57,6 +63,15 @@ const daemonKeys: Readonly<Record<string, DaemonKey>> = {
       return level !== undefined;
     },
   },
+  on_lost: {
+    expects: `one of ${lossActions.join(', ')}`,
+    read: (into, value) => {
+      const action = lossActions.find((one) => one === value);
+      if (action !== undefined) into.onLost = action;
+      return action !== undefined;
+    },
+  },
+  watchdog: path((into, value) => (into.watchdog = value)),
 };
 
 export const daemonKeyNames: readonly string[] = Object.keys(daemonKeys);

@@ -45,6 +45,7 @@ test('what is usual: virtlockd’s place, and the runtime directory', async () =
     pidFile: places.pidFile,
     takeOver: false,
     logLevel: 'info',
+    onLost: 'poweroff',
   });
   assert.deepEqual(libvirtPlaces({}, 0), {
     socket: '/run/libvirt/virtlockd-sock',
@@ -78,6 +79,7 @@ log_level = "warn"
     group: 'kvm',
     takeOver: false,
     logLevel: 'warn',
+    onLost: 'poweroff',
   });
   const words = [
     '--driver=fcntl, nop',
@@ -96,6 +98,7 @@ log_level = "warn"
     group: 'g',
     takeOver: true,
     logLevel: 'debug',
+    onLost: 'poweroff',
   });
   const both = await options(['--socket-dir', '/d', '--api-socket', '/e/api'], file);
   assert.deepEqual([both.lockdSocket, both.apiSocket], ['/d/virtlockd-sock', '/e/api']);

@@ -87,6 +87,15 @@ export function isLocked(name: string, by: string | undefined): RpcError {
   return answer('resourceBusy', 'lockspace', `Lockspace resource '${name}' is locked${who}`);
 }
 
+/** Nobody has it, as far as is known, but the cluster does not grant it. */
+export function notInCluster(name: string, why: string): RpcError {
+  return answer(
+    'internal',
+    'lockspace',
+    `Lockspace resource '${name}' cannot be locked in the cluster: ${why}`,
+  );
+}
+
 export function isNotLocked(name: string): RpcError {
   return answer('resourceBusy', 'lockspace', `Lockspace resource '${name}' is not locked`);
 }

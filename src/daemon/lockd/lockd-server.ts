@@ -14,6 +14,7 @@ import { peerCredentials } from '../../system/peer-credentials.js';
 import { acceptConnection } from '../../system/unix-socket.js';
 import { AnswerQueue } from './answer-queue.js';
 import * as answers from './answers.js';
+import type { ClusterOutcome } from './cluster-calls.js';
 import { Connection } from './connection.js';
 import type { HeldLocks } from './held-locks.js';
 import { answerKeepalive, keepaliveProgram } from './keepalive.js';
@@ -48,6 +49,9 @@ interface OpenQuestion {
   readonly name: string;
 }
 
+/** A call that waits for what becomes of its lock in the cluster. */
+type WaitingCall = Omit<OpenQuestion, 'name'>;
+
 const readBytes = 64 * 1024;
 /** So many calls share a message to the keeper: the first of them waits for the last. */
 const answersMax = 16;
@@ -58,6 +62,8 @@ export class LockdServer {
   readonly #options: LockdServerOptions;
   readonly #connections = new Map<number, Connection>();
   readonly #questions = new Map<number, OpenQuestion>();
+  /** By the token that they wait for. */
+  readonly #inCluster = new Map<number, WaitingCall[]>();
   readonly #buffer = Buffer.alloc(readBytes);
   readonly #answers: AnswerQueue;
   #lastToken = 0;
@@ -128,6 +134,16 @@ export class LockdServer {
     this.#reply(connection, header, answers.isLocked(name, by));
   }
 
+  /** What became of a lock in the cluster: those who wait for it are answered, if they are still there. */
+  settled(token: number, outcome: ClusterOutcome): void {
+    const calls = this.#inCluster.get(token) ?? [];
+    this.#inCluster.delete(token);
+    const { error, acquired } = this.#options.procedures.settled(outcome);
+    for (const { connection, header } of calls) {
+      if (!connection.closed) this.#reply(connection, header, error, acquired);
+    }
+  }
+
   #accept(): void {
     const { listening, uid, epoll, connectionsMax, reports } = this.#options;
     for (;;) {
@@ -184,10 +200,16 @@ export class LockdServer {
     const call = lockCallOf(frame);
     if (call === undefined) return;
     if (!('call' in call)) return this.#reply(connection, frame, call);
-    const { error, acquired, heldOutside } = this.#options.procedures.do(connection, call);
-    if (heldOutside === undefined) return this.#reply(connection, frame, error, acquired);
-    const token = ++this.#lastToken;
+    const { error, acquired, heldOutside, inCluster } = this.#options.procedures.do(connection, call);
+    if (heldOutside === undefined && inCluster === undefined)
+      return this.#reply(connection, frame, error, acquired);
     const { payload: _, ...header } = frame;
+    if (inCluster !== undefined) {
+      const calls = this.#inCluster.get(inCluster) ?? [];
+      this.#inCluster.set(inCluster, [...calls, { connection, header }]);
+    }
+    if (heldOutside === undefined) return;
+    const token = ++this.#lastToken;
     this.#questions.set(token, { connection, header, name: heldOutside.name });
     this.#options.explain(token, heldOutside.path, heldOutside.pid);
   }

@@ -3,6 +3,7 @@ import { EventEmitter, once } from 'node:events';
 import { closeSync } from 'node:fs';
 import { Worker } from 'node:worker_threads';
 import { newEventFd, wake } from '../../system/event-fd.js';
+import type { ClusterRefusal, ClusterWish } from './cluster-calls.js';
 import { counters, newCounters, type LockdCounter } from './counters.js';
 import type { Lock } from './lock-table.js';
 import type { LockdEvent } from './lockd-event.js';
@@ -23,6 +24,8 @@ export interface LockdThreadOptions {
   readonly journalPath: string;
   /** Who but this process has a file that somebody outside has locked, in words; undefined: nobody knows. */
   readonly explain: (path: string, pid: number) => Promise<string | undefined>;
+  /** Takes a lock in the cluster as well, or gives it back there. Missing: there is no cluster. */
+  readonly inCluster?: (wish: ClusterWish) => Promise<ClusterRefusal | undefined>;
 }
 
 export type LockdStart = TakenUp;
@@ -40,21 +43,24 @@ export class LockdThread extends EventEmitter<{
   readonly #wakeFd = newEventFd();
   readonly #counters = newCounters();
   readonly #explain: LockdThreadOptions['explain'];
+  readonly #inCluster: LockdThreadOptions['inCluster'];
   readonly #lists = new Map<number, (locks: readonly Lock[]) => void>();
   #lastToken = 0;
   #started: (start: LockdStart) => void = () => undefined;
   /** What it found when it started. */
   readonly started: Promise<LockdStart>;
 
-  constructor({ program, explain, ...given }: LockdThreadOptions) {
+  constructor({ program, explain, inCluster, ...given }: LockdThreadOptions) {
     super();
     this.#explain = explain;
+    this.#inCluster = inCluster;
     this.started = new Promise((resolve) => (this.#started = resolve));
     const data: LockdWorkerData = {
       ...given,
       wakeFd: this.#wakeFd,
       uid: process.geteuid?.() ?? 0,
       counters: this.#counters,
+      inCluster: inCluster !== undefined,
     };
     this.#worker = new Worker(program, {
       workerData: data,
@@ -116,9 +122,18 @@ export class LockdThread extends EventEmitter<{
         this.#lists.get(news.token)?.(news.locks);
         this.#lists.delete(news.token);
         return;
+      case 'in cluster':
+        return void this.#settled(news.wish);
       case 'explain':
         void this.#explained(news.token, news.path, news.pid);
     }
+  }
+
+  async #settled(wish: ClusterWish): Promise<void> {
+    const refusal = await this.#inCluster?.(wish);
+    if (wish.wish === 'forget') return;
+    const { token } = wish;
+    this.#order({ order: 'in cluster', token, ...(refusal === undefined ? {} : { refusal }) });
   }
 
   async #explained(token: number, path: string, pid: number): Promise<void> {

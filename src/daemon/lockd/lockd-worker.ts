@@ -11,6 +11,7 @@ import { openFilesHard, setOpenFilesSoft } from '../../system/limits.js';
 import { knownStartTime } from '../../system/pidfd.js';
 import { Channel } from '../keeper/channel.js';
 import { AttentiveWait } from './attentive-wait.js';
+import { ClusterCalls, type ClusterRefusal, type ClusterWish } from './cluster-calls.js';
 import { counters } from './counters.js';
 import { HeldLocks } from './held-locks.js';
 import { Journal, readJournal } from './journal.js';
@@ -33,11 +34,14 @@ export interface LockdWorkerData {
   readonly uid: number;
   /** One 32-bit number for each of `counters`. */
   readonly counters: SharedArrayBuffer;
+  /** Whether each lock is taken in a cluster as well. */
+  readonly inCluster: boolean;
 }
 
 /** To this thread. */
 export type LockdOrder =
   | { readonly order: 'explained'; readonly token: number; readonly by?: string }
+  | { readonly order: 'in cluster'; readonly token: number; readonly refusal?: ClusterRefusal }
   | { readonly order: 'list'; readonly token: number }
   | { readonly order: 'report everything'; readonly on: boolean }
   | { readonly order: 'stop' };
@@ -47,6 +51,7 @@ export type LockdNews =
   | ({ readonly news: 'ready' } & TakenUp)
   | { readonly news: 'event'; readonly event: LockdEvent }
   | { readonly news: 'explain'; readonly token: number; readonly path: string; readonly pid: number }
+  | { readonly news: 'in cluster'; readonly wish: ClusterWish }
   | { readonly news: 'locks'; readonly token: number; readonly locks: readonly Lock[] }
   /** `end` is a new keeper's end of this thread's channel, with everything in it. */
   | { readonly news: 'keeper ended'; readonly end: number };
@@ -87,7 +92,20 @@ function serve(port: MessagePort, data: LockdWorkerData): void {
       tell({ news: 'keeper ended', end });
     },
   });
-  const procedures = new Procedures({ table, held, owners, reports });
+  const cluster = data.inCluster
+    ? new ClusterCalls({
+        held,
+        tell: (wish) => tell({ news: 'in cluster', wish }),
+        settled: (token, outcome) => server.settled(token, outcome),
+      })
+    : undefined;
+  const procedures = new Procedures({
+    table,
+    held,
+    owners,
+    reports,
+    ...(cluster === undefined ? {} : { cluster }),
+  });
 
   const journal = readJournal(data.journalPath);
   const takenUp = held.takeUp(
@@ -129,6 +147,7 @@ function serve(port: MessagePort, data: LockdWorkerData): void {
   const obey = (order: LockdOrder): void => {
     if (order.order === 'stop') stop();
     else if (order.order === 'explained') server.explained(order.token, order.by);
+    else if (order.order === 'in cluster') cluster?.answered(order.token, order.refusal);
     else if (order.order === 'report everything') reports.everything = order.on;
     else tell({ news: 'locks', token: order.token, locks: [...table.locks()] });
   };

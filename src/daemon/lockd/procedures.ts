@@ -8,6 +8,7 @@ import { acquireFlag, type LockCall } from '../../protocol/lock-protocol.js';
 import type { RpcError } from '../../protocol/rpc-error.js';
 import { monotonicMs } from '../../system/clock.js';
 import * as answers from './answers.js';
+import type { ClusterCalls, ClusterOutcome } from './cluster-calls.js';
 import type { HeldLocks } from './held-locks.js';
 import { makeLockFile, pathOf, removeLockFile, type LockFileFailure } from './lock-file.js';
 import { sameOwner, type Lock, type LockdOwner, type LockTable } from './lock-table.js';
@@ -29,6 +30,8 @@ export interface Outcome {
   readonly acquired?: Lock;
   /** Somebody outside has this file, and the answer can wait until it is known who; `pid` has asked for it. */
   readonly heldOutside?: { readonly name: string; readonly path: string; readonly pid: number };
+  /** The answer waits for the cluster: `settled` makes it when `ClusterCalls` tells what became of this token. */
+  readonly inCluster?: number;
 }
 
 export interface ProceduresOptions {
@@ -36,6 +39,8 @@ export interface ProceduresOptions {
   readonly held: HeldLocks;
   readonly owners: OwnerWatch;
   readonly reports: LockdReports;
+  /** Undefined: what the kernel grants is granted. */
+  readonly cluster?: ClusterCalls;
 }
 
 const done: Outcome = {};
@@ -97,12 +102,32 @@ export class Procedures {
     const { table, reports } = this.#options;
     const locks = table.heldBy(pid);
     for (const lock of locks) {
+      const ended = lock.owners.find((owner) => owner.pid === pid);
       this.#changeOwners(
         lock,
         lock.owners.filter((owner) => owner.pid !== pid),
       );
+      if (ended !== undefined) this.#options.cluster?.ownerEnded(lock, ended);
     }
     if (locks.length > 0) reports.tell('owner ended', { pid, locks: locks.length });
+  }
+
+  /** The answer of a call that waited for the cluster. */
+  settled({ lock, owner, state, refusal }: ClusterOutcome): Outcome {
+    const { owners, reports } = this.#options;
+    const { lockspace, name, shared } = lock;
+    const facts = { lockspace, name, shared, guest: owner.name, pid: owner.pid };
+    if (state === 'given back') return this.#released(owner, lock);
+    if (state === 'taken') {
+      reports.often('acquired', () => facts);
+      return { acquired: lock };
+    }
+    owners.noLongerNeeds(owner.pid, owner.startTime);
+    if (refusal === undefined) return { error: answers.refused(`'${name}' was given back meanwhile`) };
+    reports.tell('refused', { ...facts, ...refusal });
+    return {
+      error: 'by' in refusal ? answers.isLocked(name, refusal.by) : answers.notInCluster(name, refusal.why),
+    };
   }
 
   /** The connection is closed. */
@@ -138,7 +163,7 @@ export class Procedures {
   }
 
   #acquire(owner: LockdOwner, { path: lockspace, name, flags }: CallOf<'acquire'>): Outcome {
-    const { table, held, owners, reports } = this.#options;
+    const { table, held, owners, reports, cluster } = this.#options;
     if (!table.hasLockspace(lockspace)) return { error: answers.noSuchLockspace(lockspace) };
     const shared = (flags & acquireFlag.shared) !== 0;
     const autocreate = (flags & acquireFlag.autocreate) !== 0;
@@ -149,8 +174,8 @@ export class Procedures {
     const known = table.get(lockspace, name);
     if (known !== undefined) {
       const outcome = this.#acquireKnown(known, shared, owner);
-      if (outcome.error === undefined) reports.often('acquired', facts);
-      else reports.tell('refused', facts());
+      if (outcome.acquired !== undefined) reports.often('acquired', facts);
+      else if (outcome.error !== undefined) reports.tell('refused', facts());
       return outcome;
     }
     const lock = held.take({ lockspace, name, shared, autocreate }, owner);
@@ -161,12 +186,17 @@ export class Procedures {
       return { error: errorOf(lock, path, autocreate) };
     }
     owners.need(owner.pid);
+    if (cluster !== undefined) return { inCluster: cluster.take(lock, owner) };
     reports.often('acquired', facts);
     return { acquired: lock };
   }
 
   #acquireKnown(lock: Lock, shared: boolean, owner: LockdOwner): Outcome {
-    const { held, owners } = this.#options;
+    const { held, owners, cluster } = this.#options;
+    const pending = cluster?.pendingFor(lock, owner);
+    if (pending?.wish === 'take' && lock.shared === shared) return { inCluster: pending.token };
+    if (pending !== undefined)
+      return { error: answers.isLocked(lock.name, `${owner.name} itself, which is just giving it back`) };
     // It asks again, because it was not told that it has it.
     const again = lock.shared === shared && lock.doubtful.some((one) => sameOwner(one, owner));
     if (again) return { acquired: lock };
@@ -180,13 +210,13 @@ export class Procedures {
         return { error: answers.refused(`'${lock.name}' has more owners than can be written down`) };
       }
       owners.need(owner.pid);
-      return { acquired: lock };
+      return cluster === undefined ? { acquired: lock } : { inCluster: cluster.take(lock, owner) };
     }
     return { error: answers.isLocked(lock.name, answers.ownersInWords(lock)) };
   }
 
   #release(owner: LockdOwner, { path: lockspace, name }: CallOf<'release'>): Outcome {
-    const { table } = this.#options;
+    const { table, cluster } = this.#options;
     if (!table.hasLockspace(lockspace)) return { error: answers.noSuchLockspace(lockspace) };
     const lock = table.get(lockspace, name);
     if (lock === undefined) return { error: answers.isNotLocked(name) };
@@ -195,6 +225,8 @@ export class Procedures {
         ? done
         : { error: answers.otherOwner(owner.pid) };
     }
+    if (cluster !== undefined && lock.owners.some((one) => sameOwner(one, owner)))
+      return this.#releaseInCluster(cluster, owner, lock);
     const [first] = lock.owners;
     if (first === owner && lock.owners.length === 1) {
       this.#options.held.giveBack(lock);
@@ -204,6 +236,20 @@ export class Procedures {
     if (index === -1) return { error: answers.otherOwner(owner.pid) };
     this.#changeOwners(lock, lock.owners.toSpliced(index, 1));
     return this.#released(owner, lock);
+  }
+
+  #releaseInCluster(cluster: ClusterCalls, owner: LockdOwner, lock: Lock): Outcome {
+    const pending = cluster.pendingFor(lock, owner);
+    if (pending?.wish === 'give back') return { error: answers.isNotLocked(lock.name) };
+    if (pending !== undefined) {
+      this.#changeOwners(
+        lock,
+        lock.owners.filter((one) => !sameOwner(one, owner)),
+      );
+      cluster.withdraw(pending);
+      return done;
+    }
+    return { inCluster: cluster.giveBack(lock, owner) };
   }
 
   #released({ name: guest, pid, startTime }: LockdOwner, { lockspace, name }: Lock): Outcome {

@@ -1,0 +1,177 @@
+/**
+ * The dead man's switch of this host (guard/process-guard.ts), as the daemon uses it: one for each lease, with all guests whose
+ * locks stand under it. It outlives the daemon; the next one takes up the locks, starts another, and sends this one away.
+ */
+import { readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { constants } from 'node:os';
+import type { Guarantee } from '../../driver/contract.js';
+import { HoldfastError } from '../../errors.js';
+import { GuardProcess } from '../../guard/guard-process.js';
+import type { GuardedProcess, GuardReport } from '../../guard/guard-words.js';
+import { signalProcess } from '../../system/pidfd.js';
+import { processStartTime } from '../../system/process.js';
+
+export interface HostGuardOptions {
+  /** Where it stands which guards there are. */
+  readonly file: string;
+  /** A watchdog device that is fed while all is well. */
+  readonly watchdog?: string;
+  readonly tell: (what: 'guard ended' | 'guard acted' | 'watchdog not fed', facts: object) => void;
+}
+
+interface Watch {
+  readonly guarantee: Guarantee;
+  readonly processes: Map<string, GuardedProcess>;
+  guard: StartedGuard;
+  readonly stop: () => void;
+}
+
+/** A guard says so when it has started, and after each list. */
+interface StartedGuard {
+  readonly process: GuardProcess;
+  lists: number;
+  said: number;
+}
+
+interface WrittenGuard {
+  readonly pid: number;
+  readonly startTime: number;
+}
+
+/** A guard starts in a tenth of that; a guest is not told that it has its lock before it is guarded. */
+const confirmMsMax = 5_000;
+
+export class HostGuard {
+  readonly #options: HostGuardOptions;
+  readonly #watches = new Map<Guarantee, Watch>();
+  readonly #before: readonly WrittenGuard[];
+  #left = false;
+
+  constructor(options: HostGuardOptions) {
+    this.#options = options;
+    this.#before = readGuards(options.file);
+  }
+
+  /** Returns when the guard has it on its list. Throws `DRIVER_FAILED` where there is none that says so. */
+  async add(process: GuardedProcess, guarantee: Guarantee): Promise<void> {
+    const key = keyOf(process);
+    for (const watch of this.#watches.values()) {
+      if (watch.guarantee !== guarantee && watch.processes.delete(key)) this.#tidy(watch);
+    }
+    const watch = this.#watches.get(guarantee) ?? this.#open(guarantee);
+    if (watch.processes.has(key)) return;
+    watch.processes.set(key, process);
+    const confirmed = await this.#send(watch);
+    if (confirmed) return;
+    throw new HoldfastError(
+      'DRIVER_FAILED',
+      'the guard that stops guests whose lock is lost does not start',
+      {
+        remedy: "See the daemon's log; without it a guest could outlive its lock.",
+      },
+    );
+  }
+
+  remove(process: Pick<GuardedProcess, 'pid' | 'startTime'>): void {
+    for (const watch of this.#watches.values()) {
+      if (!watch.processes.delete(keyOf(process))) continue;
+      void this.#send(watch);
+      this.#tidy(watch);
+    }
+  }
+
+  /** The guards of a daemon before: everything that they guard is guarded by this one, or gone. */
+  dismissBefore(): void {
+    for (const { pid, startTime } of this.#before) signalProcess(pid, startTime, constants.signals.SIGTERM);
+    this.#write();
+  }
+
+  /** Ends those that have nobody to guard; the others go on without this process. */
+  leave(): void {
+    this.#left = true;
+    for (const { guard, processes, stop } of this.#watches.values()) {
+      stop();
+      if (processes.size === 0) guard.process.order({ do: 'end' });
+      guard.process.unref();
+    }
+  }
+
+  #open(guarantee: Guarantee): Watch {
+    const watch: Watch = {
+      guarantee,
+      processes: new Map(),
+      guard: this.#start(guarantee),
+      stop: guarantee.onRenewal((times) => (watch.guard.process.times = times)),
+    };
+    this.#watches.set(guarantee, watch);
+    void this.#watchOver(watch);
+    return watch;
+  }
+
+  #start(guarantee: Guarantee): StartedGuard {
+    const { watchdog, tell } = this.#options;
+    const guarded = { processes: true as const, ...(watchdog === undefined ? {} : { watchdog }) };
+    const guard = { process: new GuardProcess(guarded, guarantee.times), lists: 0, said: 0 };
+    guard.process.onReport((report) => {
+      if (report.is === 'guarding') guard.said++;
+      if (report.is === 'not fed') tell('watchdog not fed', { why: report.message });
+      if (report.is === 'killed' || report.is === 'stopped') tell('guard acted', { ...report });
+    });
+    return guard;
+  }
+
+  /** One that is killed is replaced at once: the page of the next has the times of now. */
+  async #watchOver(watch: Watch): Promise<void> {
+    for (;;) {
+      const { process } = watch.guard;
+      await process.ended;
+      if (this.#watches.get(watch.guarantee) !== watch || this.#left) return;
+      this.#options.tell('guard ended', { pid: process.pid, guests: watch.processes.size });
+      watch.guard = this.#start(watch.guarantee);
+      await this.#send(watch);
+    }
+  }
+
+  async #send(watch: Watch): Promise<boolean> {
+    const { guard, processes } = watch;
+    const list = ++guard.lists;
+    guard.process.order({ do: 'processes', processes: [...processes.values()] });
+    const isTold = (report: GuardReport): report is GuardReport =>
+      report.is === 'guarding' && guard.said > list;
+    const said = await guard.process.hear(isTold, confirmMsMax);
+    if (said !== undefined) this.#write();
+    return said !== undefined;
+  }
+
+  /** One whose lease is gone has done its work when its last guest has ended. */
+  #tidy(watch: Watch): void {
+    const current = [...this.#watches.values()].at(-1);
+    if (watch === current || watch.processes.size > 0) return;
+    this.#watches.delete(watch.guarantee);
+    watch.stop();
+    watch.guard.process.order({ do: 'end' });
+  }
+
+  #write(): void {
+    const guards = [...this.#watches.values()].flatMap(({ guard }): WrittenGuard[] => {
+      const { pid } = guard.process;
+      const startTime = pid === undefined ? undefined : processStartTime(pid);
+      return pid === undefined || startTime === undefined ? [] : [{ pid, startTime }];
+    });
+    const { file } = this.#options;
+    writeFileSync(`${file}.new`, JSON.stringify(guards), { mode: 0o600 });
+    renameSync(`${file}.new`, file);
+  }
+}
+
+function keyOf({ pid, startTime }: Pick<GuardedProcess, 'pid' | 'startTime'>): string {
+  return `${pid} ${startTime}`;
+}
+
+function readGuards(file: string): readonly WrittenGuard[] {
+  try {
+    return JSON.parse(readFileSync(file, 'utf8')) as readonly WrittenGuard[];
+  } catch {
+    return [];
+  }
+}

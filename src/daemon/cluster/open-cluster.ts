@@ -1,0 +1,44 @@
+/** Puts together what libvirt's locks need in a cluster. */
+import { join } from 'node:path';
+import { openClusterDriver } from '../../index.js';
+import type { DaemonLog } from '../log.js';
+import type { DaemonOptions } from '../options.js';
+import { ClusterLocks, requireAble, type ClusterEvent } from './cluster-locks.js';
+import { GuestFiles } from './guest-file.js';
+import { HostGuard } from './host-guard.js';
+
+const levels = {
+  lost: 'error',
+  'taken up': 'info',
+  'not taken up yet': 'warn',
+  'not given back yet': 'warn',
+  'guard ended': 'error',
+  'guard acted': 'error',
+  'watchdog not fed': 'error',
+} as const satisfies Record<ClusterEvent | 'guard ended' | 'guard acted' | 'watchdog not fed', string>;
+
+/**
+ * Undefined: none of the daemon's drivers reaches a cluster. `directory`: the runtime directory. Throws what is wrong with a driver
+ * or its settings; whether the cluster answers is seen at the first lock.
+ */
+export async function openCluster(
+  { config, drivers, onLost, watchdog }: DaemonOptions,
+  directory: string,
+  log: DaemonLog,
+): Promise<ClusterLocks | undefined> {
+  const cluster = await openClusterDriver({
+    drivers,
+    ...(config === undefined ? {} : { configuration: config }),
+  });
+  if (cluster === undefined) return undefined;
+  requireAble(cluster);
+  const tell = (what: keyof typeof levels, facts: object): void =>
+    log[levels[what]](facts, `cluster: ${what}`);
+  const guard = new HostGuard({
+    file: join(directory, 'cluster-guards.json'),
+    ...(watchdog === undefined ? {} : { watchdog }),
+    tell,
+  });
+  const files = new GuestFiles(join(directory, 'cluster'));
+  return new ClusterLocks({ cluster, files, guard, onLost, tell });
+}
