@@ -7,6 +7,9 @@ const lookMsMax = 1_000;
 /** More names are no help in one line. */
 const holdersMax = 2;
 
+/** `holdfastd (fcntl)`: see `Holder.through`. */
+const ofTheApi = /^holdfastd\b/;
+
 /** Undefined: nobody was found in time. `asker` is the process that wants the lock: a guest has its own disk open before it has. */
 export async function explainLock(
   path: string,
@@ -30,7 +33,8 @@ export async function explainLock(
     const inTheWay = uses
       .filter(({ resource }) => resource.path === path || resource.realPath === path)
       .flatMap(({ holders }) => holders)
-      .filter(({ pid }) => pid !== asker)
+      // It has its own disk open already; what the API holds in its name is another matter.
+      .filter(({ pid, through }) => pid !== asker || through.some((way) => ofTheApi.test(way)))
       .filter(({ refuses }) => refuses === undefined || refuses.includes('exclusive'));
     const named = [...new Set(inTheWay.map(holderInWords))];
     const more = named.length > holdersMax ? ` and ${named.length - holdersMax} more` : '';
