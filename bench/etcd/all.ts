@@ -1,10 +1,12 @@
-/** The figures of the driver etcd: `npm run bench:etcd [-- acquire|command]`. A real etcd with one member, on a real disk. */
+/** The figures of the driver etcd: `npm run bench:etcd [-- acquire|command|failover]`. A real etcd with one member, on a real disk; with three
+ * for the failover, which takes some minutes. */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { startEtcd } from '../../test/beds/etcd.js';
 import { acquireFigures } from './acquire.js';
 import { commandFigures } from './command.js';
+import { failoverFigures } from './failover.js';
 
 const acquireGoal = 1.3;
 
@@ -33,6 +35,7 @@ try {
   } finally {
     await cluster.stop();
   }
+  if (wants('failover')) await failoverFigures(folder, say);
 } finally {
   rmSync(folder, { recursive: true, force: true });
 }

@@ -154,6 +154,7 @@ class Chaos implements Surroundings {
       const status = await process.exited;
       this.running.delete(run);
       this.#count(this.#ends, expected[status] ?? `status ${status}`);
+      this.options.say(`${run} on ${host.name}: ${status} ${process.stderr.split('\n').join(' | ')}`);
       // As who is told to try again does.
       if (status === 69) await pause(this.random.between(500, 1_000));
       if (expected[status] === undefined)

@@ -268,8 +268,8 @@ export async function makeSpace({ members }: Pick<Surroundings, 'members'>): Pro
       if (leader === undefined) throw new Error('there is no leader');
       await leader.control('del', '--prefix', fillPrefix);
       const status = await leader.status();
-      // Somebody else may have compacted it further.
-      await leader.control('compact', String(status?.revision)).catch(() => undefined);
+      // Physical: defragmenting only frees what is removed by then. Somebody else may have compacted it further.
+      await leader.control('compact', '--physical', String(status?.revision)).catch(() => undefined);
       for (const member of members) await member.control('defrag');
       await leader.control('alarm', 'disarm');
       return;

@@ -153,7 +153,9 @@ export class Storage {
     });
     if (!accepted) return 'stale';
     content.counter = value;
-    content.members = [...(members === '-' ? [] : members.split(',').map(Number)), Number(added)];
+    content.members = [
+      ...new Set([...(members === '-' ? [] : members.split(',').map(Number)), Number(added)]),
+    ];
     return 'ok';
   }
 

@@ -52,13 +52,22 @@ if ($manner eq 'family' && !fork) {
 }
 my $stale = enter() ne 'ok';
 my @writes = map { (split /=/)[0] } grep { /=exclusive$/ } @held;
-my %read = map { $_ => [split / /, ask('read', $_)] } @writes;
-pause($wait_ms);
-for my $disk (@writes) {
-    my ($counter, $members, $counter2, $members2) = @{$read{$disk}};
-    my @who = ($run =~ /(\d+)/, $run, $$);
-    $stale = 1 if ask('write', 'checked', $disk, token_of($disk), $counter, $members, @who) ne 'ok';
-    ask('write', 'unchecked', $disk, token_of($disk), $counter2, $members2, @who);
+
+# Reads, waits and rewrites.
+sub rewrite {
+    my ($between_ms) = @_;
+    my %read = map { $_ => [split / /, ask('read', $_)] } @writes;
+    pause($between_ms);
+    for my $disk (@writes) {
+        my ($counter, $members, $counter2, $members2) = @{$read{$disk}};
+        my @who = ($run =~ /(\d+)/, $run, $$);
+        $stale = 1 if ask('write', 'checked', $disk, token_of($disk), $counter, $members, @who) ne 'ok';
+        ask('write', 'unchecked', $disk, token_of($disk), $counter2, $members2, @who);
+    }
 }
+
+# One that writes all the time is in the middle of it whenever something happens.
+if ($manner eq 'busy') { rewrite(1) for 1 .. $wait_ms }
+else { rewrite($wait_ms) }
 # 3: the storage did not want it.
 exit($stale ? 3 : 0);
