@@ -13,7 +13,7 @@ import { asClusterError } from './client/etcd-failure.js';
 import type { Connection } from './connection.js';
 import { ownerFields, recordText } from './lock-record.js';
 import { lookFor } from './look-for.js';
-import { tooMany, type Blocker, type Turn, type Wanted } from './lock-transaction.js';
+import { isMissing, tooMany, type Blocker, type Turn, type Wanted } from './lock-transaction.js';
 import type { Session } from './session/open-session.js';
 import { deleteKeys, wantedBy } from './take-locks.js';
 
@@ -133,12 +133,13 @@ export class Queue {
     for (const { identity, key } of placed) ticket.keys.set(identity, key);
     const client = await this.#connection.client();
     const put = placed.map(({ key, value }) => ({ put: { key, value, lease: session.leaseId } }));
+    const missing = [isMissing(keys.voided(holder))];
     const { header } = await client
-      .idempotentTxn({ compare: [], success: put, failure: [] })
+      .txn({ compare: missing, success: put, failure: [] })
       .catch((error: unknown) => {
         // It may be there or come yet; whoever asks next has another, and this one goes.
         this.#forget(ticket);
-        this.#remove(ticket);
+        this.#withdraw(ticket);
         throw error;
       });
     if (ticket.since === 0) ticket.since = header?.revision ?? 0;
@@ -146,6 +147,7 @@ export class Queue {
 
   async #look(ticket: Ticket, wanted: readonly Wanted[]): Promise<Ticket['refused']> {
     const { blockers, revision } = await lookFor(this.#connection, wanted);
+    this.#removeLeft(ticket.session, blockers);
     const identities = new Set(
       blockers.filter((one) => isBefore(ticket, one)).map(({ wanted: one }) => one.identity),
     );
@@ -176,6 +178,32 @@ export class Queue {
 
   #forget(ticket: Ticket): void {
     for (const [name, one] of this.#tickets) if (one === ticket) this.#tickets.delete(name);
+  }
+
+  /**
+   * Of a ticket that was sent and not answered: a server that stood still may take note of it at any time, also after it was
+   * removed. So it is made void by a key that it demands to be missing.
+   */
+  #withdraw({ holder, keys, session }: Ticket): void {
+    const all = [...keys.values()];
+    const put = { key: this.#connection.keys.voided(holder), value: '', lease: session.leaseId };
+    const withdraw = async (): Promise<void> => {
+      const client = await this.#connection.client();
+      await client.idempotentTxn({ compare: [], success: [{ put }], failure: [] });
+      await deleteKeys(this.#connection, all);
+    };
+    void withdraw().catch(() => this.#connection.untilDone(session, withdraw));
+  }
+
+  /** Tickets of this session that nobody here has any more would hold up everybody for as long as the session lives. */
+  #removeLeft({ leaseId }: Session, blockers: readonly Blocker[]): void {
+    const known = new Set([...this.#tickets.values()].map(({ holder }) => holder));
+    const left = blockers.filter(
+      ({ lock, kv }) => lock.mode === 'waiting' && kv.lease === leaseId && !known.has(lock.holder),
+    );
+    if (left.length === 0) return;
+    const keys = left.map(({ kv }) => kv.key.toString('utf8'));
+    void deleteKeys(this.#connection, keys).catch(() => undefined); // The next look finds them again.
   }
 
   #remove({ keys, session }: Ticket): void {
