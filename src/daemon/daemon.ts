@@ -3,6 +3,7 @@
  * has little patience; the API, which takes a while to load, after it.
  */
 import { join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
 import { HoldfastError } from '../errors.js';
 import { privateDirectory, runtimeDirectory } from '../system/runtime-directory.js';
 import type { DaemonEvent, EventLog } from './api/event-log.js';
@@ -14,6 +15,9 @@ import { LockdThread, type LockdStart } from './lockd/lockd-thread.js';
 import { openLog, type DaemonLog } from './log.js';
 import { ServiceManager } from './notify-service-manager.js';
 import type { DaemonOptions } from './options.js';
+
+/** Longer, and the API does not wait for a cluster that does not answer. */
+const takeUpMsMax = 2_000;
 
 /** Runs until it is told to stop, or cannot go on; gives the exit status. */
 export async function runDaemon(
@@ -55,7 +59,9 @@ export async function runDaemon(
   lockd.on('keeper ended', (end) => void keeper.replace(end));
   const start = await lockd.started;
   logStart(log, start, options, restarts);
-  if (cluster !== undefined) void cluster.takeUp(await lockd.locks());
+  // Before the API, whose loading keeps this thread busy: what an earlier daemon held is renewed by nobody until then.
+  if (cluster !== undefined)
+    await Promise.race([cluster.takeUp(await lockd.locks()), pause(takeUpMsMax, undefined, { ref: false })]);
 
   const { openApi } = await import('./api/open-api.js');
   const api = await openApi({

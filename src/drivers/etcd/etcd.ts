@@ -22,6 +22,7 @@ import { guard, tooMany } from './lock-transaction.js';
 import { watchOwnKeys } from './own-keys.js';
 import { forgetPause, resume, suspend } from './pause.js';
 import { deleteKeys, deleteLocks, wantedBy } from './take-locks.js';
+import { reserve } from './reserve.js';
 import { takeInTurn } from './take-in-turn.js';
 import { lookFor } from './look-for.js';
 import { Queue } from './waiting.js';
@@ -132,6 +133,13 @@ function etcdDriver(connection: Connection): Driver {
         holding,
         goes.map(([, lock]) => lock),
       );
+      return grant(holding);
+    },
+    async reserve(given, identities) {
+      const holding = holdingOf(given);
+      holding.requireHeld();
+      await withdrawn(connection, holding);
+      await reserve(connection, holding, identities);
       return grant(holding);
     },
     suspend: (given) => suspend(connection, holdingOf(given)),

@@ -22,6 +22,8 @@ export interface LockRecord {
   readonly mode: string;
   /** The resource, as the holder wrote it. */
   readonly label: string;
+  /** It was given back, and is kept for the same guest until then (ISO 8601). */
+  readonly reservedUntil?: string;
   /** The name of the transaction that put it. */
   readonly holder: string;
 }
@@ -30,7 +32,10 @@ export interface LockRecord {
 const recordBytesMax = 64 * 1024;
 
 /** What all locks of one grant have in common. */
-export function ownerFields(owner: Owner, holder: string): Omit<LockRecord, 'mode' | 'label'> {
+export function ownerFields(
+  owner: Owner,
+  holder: string,
+): Omit<LockRecord, 'mode' | 'label' | 'reservedUntil'> {
   const { kind, name, uuid, pid, startTime, host, hostId } = owner;
   const stat = readProcessStat(pid);
   const program = stat?.startTime === startTime ? stat.comm : undefined;
@@ -82,7 +87,9 @@ export function holderOf({ key, value, lease }: KeyValue, { mode }: LockKey): Ho
   const waits = mode === 'waiting';
   const how = { through: [waits ? 'the queue in etcd' : 'etcd'], evidence };
   if (record === undefined) return { ...(waits ? { does: ['waits for it'] } : { mode }), ...how };
-  const { kind, name, uuid, pid, startTime, program, host, hostId, since } = record;
+  const { kind, name, uuid, pid, startTime, program, host, hostId, since, reservedUntil } = record;
+  if (reservedUntil !== undefined)
+    return { name: `a reservation for guest "${name}" until ${reservedUntil}`, uuid, ...how };
   return {
     ...(kind === 'domain' ? { guest: name } : { name }),
     uuid,

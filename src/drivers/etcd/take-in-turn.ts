@@ -5,6 +5,7 @@ import { asClusterError } from './client/etcd-failure.js';
 import type { Connection } from './connection.js';
 import type { HeldLock } from './holding.js';
 import { inUse } from './lock-transaction.js';
+import { overReserved } from './reserve.js';
 import type { Session } from './session/open-session.js';
 import { takeLocks, wantedBy, withSession } from './take-locks.js';
 import { isBefore, turnOf, type Queue } from './waiting.js';
@@ -31,7 +32,13 @@ export async function takeInTurn(
         for (let round = 0; ; round++) {
           const besides = [...ticket.keys.values()].map((key) => ({ delete: { key } }));
           const turn = turnOf(ticket, crowded);
-          const outcome = await takeLocks(connection, session, { owner, wanted, turn, besides });
+          const order = { owner, wanted, turn, besides };
+          let outcome = await takeLocks(connection, session, order);
+          const over = 'taken' in outcome ? undefined : overReserved(outcome.blockers, owner, turn);
+          if (over !== undefined) {
+            const both = [...besides, ...(over.besides ?? [])];
+            outcome = await takeLocks(connection, session, { ...order, ...over, besides: both });
+          }
           if ('taken' in outcome) {
             queue.granted(ticket);
             return { session, taken: outcome.taken };

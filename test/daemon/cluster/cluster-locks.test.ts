@@ -1,83 +1,23 @@
 /** libvirt's locks in a cluster: two daemons as on two hosts, and a real etcd. */
 import assert from 'node:assert/strict';
-import { spawn, type ChildProcess } from 'node:child_process';
-import { mkdirSync } from 'node:fs';
-import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import type { LockCall } from '../../../src/protocol/lock-protocol.js';
-import { startClusterHost, type ClusterHost } from '../../beds/cluster-host.js';
+import {
+  acquire,
+  autocreate,
+  endGuests,
+  newGuest,
+  newHost,
+  release,
+  shared,
+  type Guest,
+} from '../../beds/cluster-guests.js';
+import type { ClusterHost } from '../../beds/cluster-host.js';
 import { startEtcd, type EtcdCluster } from '../../beds/etcd.js';
-import { LockClient } from '../../beds/lock-client.js';
 import { privateFolder } from '../../beds/private-folder.js';
 import { until } from '../../beds/until.js';
 import { lacks } from '../../needs.js';
 
 const folder = privateFolder();
-const autocreate = 2;
-const shared = 1;
-
-/** A guest: its process, and what libvirt says of it. */
-interface Guest {
-  readonly name: string;
-  readonly uuid: Buffer;
-  readonly process: ChildProcess;
-}
-
-let guests = 0;
-const started: ChildProcess[] = [];
-
-function newGuest(name: string, uuid?: Buffer): Guest {
-  const process = spawn('sleep', ['600'], { stdio: 'ignore' });
-  started.push(process);
-  guests++;
-  const own = Buffer.from(guests.toString(16).padStart(32, 'a'), 'hex');
-  return { name, uuid: uuid ?? own, process };
-}
-
-async function connect(host: ClusterHost, { name, uuid, process }: Guest): Promise<LockClient> {
-  const client = await LockClient.connect(host.socket);
-  const owner = { uuid, name, id: 1, pid: process.pid ?? 0 };
-  assert.equal(await client.call({ call: 'register', owner, flags: 0 }), undefined);
-  return client;
-}
-
-/** What libvirt does: a connection for each thing that it asks. */
-async function ask(host: ClusterHost, guest: Guest, call: LockCall): Promise<string> {
-  const client = await connect(host, guest);
-  try {
-    const error = await client.call(call);
-    return error === undefined ? 'ok' : `${error.code} ${error.message}`;
-  } finally {
-    client.close();
-  }
-}
-
-function acquire(host: ClusterHost, guest: Guest, name: string, flags = autocreate): Promise<string> {
-  return ask(host, guest, { call: 'acquire', path: lockspace(host), name, flags });
-}
-
-function release(host: ClusterHost, guest: Guest, name: string): Promise<string> {
-  return ask(host, guest, { call: 'release', path: lockspace(host), name, flags: 0 });
-}
-
-/** The same one for all hosts: it is known by the last part of its path. */
-function lockspace(host: ClusterHost): string {
-  return join(host.folder, 'shared');
-}
-
-async function newHost(
-  etcd: EtcdCluster,
-  name: string,
-  options: { readonly ttl?: number; readonly daemon?: string; readonly reserve?: string } = {},
-): Promise<ClusterHost> {
-  const host = await startClusterHost(folder, name, { endpoints: etcd.endpoints, ...options });
-  mkdirSync(lockspace(host), { recursive: true });
-  const client = await LockClient.connect(host.socket);
-  assert.equal(await client.call({ call: 'createLockspace', path: lockspace(host) }), undefined);
-  client.close();
-  return host;
-}
-
 const needed = lacks('root', 'unshare', 'etcd');
 
 describe('locks of libvirt in a cluster', { skip: needed }, () => {
@@ -86,10 +26,13 @@ describe('locks of libvirt in a cluster', { skip: needed }, () => {
   let two: ClusterHost;
   before(async () => {
     etcd = await startEtcd(folder);
-    [one, two] = await Promise.all([newHost(etcd, 'hosta'), newHost(etcd, 'hostb')]);
+    const { endpoints } = etcd;
+    [one, two] = (await Promise.all(
+      ['hosta', 'hostb'].map((name) => newHost(folder, name, { endpoints, reserve: '0s' })),
+    )) as [ClusterHost, ClusterHost];
   });
   after(async () => {
-    for (const process of started) process.kill('SIGKILL');
+    endGuests();
     await one?.stop();
     await two?.stop();
     await etcd?.stop();
