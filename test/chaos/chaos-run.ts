@@ -23,7 +23,7 @@ import { Storage } from './storage.js';
 
 const worker = fileURLToPath(new URL('worker.pl', import.meta.url));
 const hostCount = 3;
-const diskNames = ['d0', 'd1', 'd2'];
+const diskNames = ['d0', 'd1', 'd2', 'd3'];
 /** Short, so that leases end often; every other time follows from it. */
 const ttlSeconds = 5;
 /** One run after another in each. */
@@ -142,11 +142,12 @@ class Chaos implements Surroundings {
       const run = `r${++this.#runs}`;
       const disks = this.random.shuffled(diskNames).slice(0, this.random.next() < 0.8 ? 1 : 2);
       const held = disks.map((disk) => ({ disk, mode: this.#mode() }));
+      // Many outlast a lease: whoever loses it while they run has something to stop.
       const waitMs =
-        this.random.next() < 0.75 ? this.random.between(20, 300) : this.random.between(1_500, 7_000);
+        this.random.next() < 0.6 ? this.random.between(20, 300) : this.random.between(2_000, 12_000);
       const process = host.holdfast(
         'run',
-        ...['-q', '--wait=15s', '--xml', this.#guest(run, held), '--'],
+        ...['-q', '--wait=30s', '--xml', this.#guest(run, held), '--'],
         ...['perl', worker, this.storage.path, run, host.name],
         ...[this.random.oneOf(manners), waitMs.toFixed(), ...held.map(({ disk, mode }) => `${disk}=${mode}`)],
       );

@@ -139,6 +139,17 @@ test('a token below one that was seen must not be accepted', () => {
   assert.deepEqual(rules(newer, write(110, 'b', 6, 0), end()), []);
 });
 
+test('a command that starts after a newer grant has run without its lock', () => {
+  const newer = [enter(100, 'b', 6), gone(110, 'b')];
+  assert.deepEqual(rules(...newer, enter(200, 'a', 5), end()), ['ran without its lock']);
+  assert.deepEqual(rules(...newer, enter(200, 'a', 7), end()), []);
+  const reader = { mode: 'read' } as const;
+  assert.deepEqual(rules(enter(100, 'b', 6, reader), enter(200, 'a', 5, reader), end()), []);
+  assert.deepEqual(rules(...newer, enter(200, 'a', 5, reader), end()), ['ran without its lock']);
+  const freeze = { kind: 'frozen', at: 90, host: 'h1' } as const;
+  assert.deepEqual(rules(freeze, ...newer, enter(200, 'a', 5), end()), []);
+});
+
 test('tokens are numbers, not texts, and of one cluster', () => {
   assert.deepEqual(rules(enter(100, 'a', 9), write(120, 'b', 10, 0), end()), []);
   assert.deepEqual(rules(enter(100, 'a', 5), write(120, 'b', 6, 0, { token: 'c2:6' }), end()), [

@@ -6,13 +6,14 @@
  * lost update where tokens are not checked, but how late it ended is told (`late`), and where they are checked nothing is
  * excused.
  */
-import type { Cell, HeldDisk, HistoryEvent } from './history.js';
+import type { Cell, HeldDisk, HeldMode, HistoryEvent } from './history.js';
 
 export interface Violation {
   readonly rule:
     | 'overlap'
     | 'lost update'
     | 'lost member'
+    | 'ran without its lock'
     | 'stale token accepted'
     | 'token given twice'
     | 'outlived its lease'
@@ -54,6 +55,7 @@ export function checkHistory(events: readonly HistoryEvent[], ttlMs: number): Ve
       ...overlapping.violations,
       ...lostUpdates(events, processes, freezes),
       ...lostMembers(events, processes, freezes),
+      ...ranWithout(events, freezes),
       ...staleTokens(events),
       ...tokensTwice(events),
       ...cuts.violations,
@@ -68,6 +70,9 @@ export function checkHistory(events: readonly HistoryEvent[], ttlMs: number): Ve
     },
   };
 }
+
+/** How long a command may take from its grant until it has told the storage that it is there. */
+const startMsMax = 5_000;
 
 /** One process of a run, from when it was known to run under its locks until it was last seen. */
 interface Seen {
@@ -248,6 +253,36 @@ function staleTokens(events: readonly HistoryEvent[]): readonly Violation[] {
       if (wrong === undefined) continue;
       const what = `a write of ${event.run} to ${event.disk} was accepted, though it ${wrong}`;
       violations.push({ rule: 'stale token accepted', at: event.at, what });
+    }
+  }
+  return violations;
+}
+
+/** Whoever starts with an older token than somebody else has had in a mode that keeps it out, has lost the lock before. */
+function ranWithout(events: readonly HistoryEvent[], freezes: readonly Pause[]): readonly Violation[] {
+  const violations: Violation[] = [];
+  const grants = new Map<
+    string,
+    { readonly run: string; readonly mode: HeldMode; readonly revision: bigint }[]
+  >();
+  for (const event of events) {
+    if (event.kind !== 'enter') continue;
+    const { run, at, host } = event;
+    for (const { disk, mode, token } of event.disks) {
+      const revision = parseToken(token)?.revision ?? 0n;
+      const before = grants.get(disk) ?? [];
+      const newer = before.find(
+        (one) =>
+          one.run !== run && one.revision > revision && (one.mode === 'exclusive' || mode === 'exclusive'),
+      );
+      grants.set(disk, [...before, { run, mode, revision }]);
+      // Its supervisor may have stood still between the grant and the start.
+      const frozen = freezes.some(
+        (freeze) => freeze.host === host && freeze.from <= at && freeze.to + startMsMax >= at,
+      );
+      if (newer === undefined || frozen) continue;
+      const what = `${run} on ${host} ran with the token ${token} of ${disk} after ${newer.run} had been granted it`;
+      violations.push({ rule: 'ran without its lock', at, what });
     }
   }
   return violations;
