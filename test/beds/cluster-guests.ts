@@ -20,8 +20,12 @@ export interface Guest {
 let guests = 0;
 const started: ChildProcess[] = [];
 
-export function newGuest(name: string, uuid?: Buffer): Guest {
-  const process = spawn('sleep', ['600'], { stdio: 'ignore' });
+/** @param stubborn its process takes no notice of SIGTERM */
+export function newGuest(name: string, uuid?: Buffer, stubborn = false): Guest {
+  const [program, ...args] = stubborn
+    ? (['sh', '-c', 'trap "" TERM; while :; do sleep 1; done'] as const)
+    : (['sleep', '600'] as const);
+  const process = spawn(program, args, { stdio: 'ignore' });
   started.push(process);
   guests++;
   const own = Buffer.from(guests.toString(16).padStart(32, 'a'), 'hex');
