@@ -5,6 +5,7 @@
  */
 import { chownSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { randomHex } from '../../src/system/random.js';
 import { leaveLoopMounts } from './foreign-mounts.js';
 import { start, type Running, type StartOptions } from './command.js';
 import { firstChild } from './glusterfs.js';
@@ -30,6 +31,8 @@ export interface LibvirtSystemOptions {
   readonly startIn?: (program: string, args: readonly string[]) => Running;
   /** Another name of a folder, for this host alone. */
   readonly bind?: { readonly folder: string; readonly at: string };
+  /** Further arguments of holdfastd; the host has a machine-id of its own then. */
+  readonly holdfastd?: readonly string[];
 }
 
 /** The end of a call of virsh. */
@@ -58,6 +61,7 @@ ip link set lo up 2>/dev/null || true
 mount -t tmpfs -o mode=755 tmpfs /run
 for folder; do mount --bind "$own$folder" "$folder"; done
 [ -z "$bound" ] || mount --bind "$bound" "$at"
+[ ! -e "$own/machine-id" ] || mount --bind "$own/machine-id" /etc/machine-id
 touch "$own/up"
 while :; do sleep 1000; done
 `;
@@ -90,6 +94,7 @@ export class LibvirtSystem {
   static async start(parent: string, options: LibvirtSystemOptions): Promise<LibvirtSystem> {
     const own = join(parent, options.name);
     for (const each of ownFolders) mkdirSync(own + each, { recursive: true });
+    if (options.holdfastd !== undefined) writeFileSync(join(own, 'machine-id'), `${randomHex(16)}\n`);
     const { bind, startIn = start, address } = options;
     const spaces = [
       '-m',
@@ -256,7 +261,9 @@ export class LibvirtSystem {
 
   async startLocks(): Promise<void> {
     const [program, ...args] =
-      this.locks === 'virtlockd' ? ['virtlockd', '-f', '/dev/null'] : holdfastdCommand;
+      this.locks === 'virtlockd'
+        ? ['virtlockd', '-f', '/dev/null']
+        : [...holdfastdCommand, ...(this.#options.holdfastd ?? [])];
     this.#lockDaemon = this.start(program ?? '', args);
     // A socket's file of an earlier one may be there already.
     const answers = (): Promise<boolean> =>
