@@ -70,7 +70,7 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosOutcome> {
 }
 
 class Chaos implements Surroundings {
-  readonly running = new Map<string, { host: ChaosHost; process: Running }>();
+  readonly running = new Map<string, { host: ChaosHost; process: Running; waitMs: number }>();
   readonly spoilt = new Set<string>();
   readonly random: Random;
   readonly ttlMs = ttlSeconds * 1_000;
@@ -103,8 +103,9 @@ class Chaos implements Surroundings {
   }
 
   get busyHosts(): readonly ChaosHost[] {
-    const runs = new Set(this.storage.alive.map(({ run }) => this.running.get(run)?.host));
-    return this.hosts.filter((host) => runs.has(host));
+    const alive = this.storage.alive.flatMap(({ run }) => this.running.get(run) ?? []);
+    const lasting = new Set(alive.filter(({ waitMs }) => waitMs > 1_000).map(({ host }) => host));
+    return this.hosts.filter((host) => lasting.has(host));
   }
 
   async run(): Promise<ChaosOutcome> {
@@ -151,7 +152,7 @@ class Chaos implements Surroundings {
         ...['perl', worker, this.storage.path, run, host.name],
         ...[this.random.oneOf(manners), waitMs.toFixed(), ...held.map(({ disk, mode }) => `${disk}=${mode}`)],
       );
-      this.running.set(run, { host, process });
+      this.running.set(run, { host, process, waitMs });
       const status = await process.exited;
       this.running.delete(run);
       this.#count(this.#ends, expected[status] ?? `status ${status}`);

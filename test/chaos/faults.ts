@@ -20,7 +20,7 @@ export interface Surroundings {
   readonly ttlMs: number;
   /** The runs that are on their way. */
   readonly running: ReadonlyMap<string, { readonly host: ChaosHost; readonly process: Running }>;
-  /** Hosts on which a command runs, so that it matters what becomes of them. */
+  /** Hosts on which a command runs that lasts, so that it matters what becomes of them. */
   readonly busyHosts: readonly ChaosHost[];
   /** Runs of which one agent was stopped or killed: not another, for who has neither supervisor nor guard is beyond help. */
   readonly spoilt: Set<string>;
