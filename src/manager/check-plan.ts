@@ -54,7 +54,8 @@ export async function checkPlan(
     notes: [
       ...plan.notes,
       ...assignment.notes,
-      ...assignment.surroundings,
+      // What a driver knows of its surroundings it may know only since it was asked.
+      ...new Set(assignment.shares.flatMap(({ driver }) => driver.notes?.() ?? [])),
       ...cacheNotes(plan.items, assignment.shares),
       ...(records === undefined ? [] : [...unseenNotes(plan.requests), ...(await writerNotes(plan.items))]),
     ],

@@ -41,8 +41,6 @@ export interface Assignment {
   }[];
   /** What drivers make of single requests. */
   readonly notes: readonly string[];
-  /** What they say of their surroundings: worth knowing in a plan, too much at every start. */
-  readonly surroundings: readonly string[];
 }
 
 /** A grant with the driver that gave it. An extension replaces the grant in place, so that no copy of it is stale. */
@@ -135,11 +133,9 @@ export class DriverChain {
   /** Distributes requests: every driver gets all that it can lock. */
   async assign(requests: readonly LockRequest[]): Promise<Assignment> {
     const notes: string[] = [];
-    const surroundings: string[] = [];
     const reasons = new Map<LockRequest, { reason: string; remedy?: string; code?: ErrorCode }>();
     const locked = new Set<LockRequest>();
     const shares = (await this.started()).map(({ about, driver }) => {
-      surroundings.push(...(driver.notes?.() ?? []));
       const own = requests.flatMap((request) => {
         const mapped = mapRequest(about, driver, request);
         if (!mapped.can) {
@@ -158,7 +154,7 @@ export class DriverChain {
         ? []
         : [{ request, ...(reasons.get(request) ?? { reason: 'no driver is in use' }) }],
     );
-    return { shares, unlockable, notes: [...new Set(notes)], surroundings: [...new Set(surroundings)] };
+    return { shares, unlockable, notes: [...new Set(notes)] };
   }
 
   /**

@@ -24,6 +24,7 @@ export class Connection {
   #client: Promise<EtcdClient> | undefined;
   #session: Promise<Session> | undefined;
   #opened: Session | undefined;
+  #version: Promise<void> | undefined;
   #holders = 0;
   readonly #notes = new Set<string>();
   readonly #chores = new Set<NodeJS.Timeout>();
@@ -87,6 +88,20 @@ export class Connection {
     again();
   }
 
+  /**
+   * Asks one server for its version, once, for `notes`: who looks before locking asks for it, who locks pays nothing for it.
+   * Nothing depends on it: a server that does not say its version is used all the same.
+   */
+  lookAtVersion(): Promise<void> {
+    return (this.#version ??= this.#askVersion());
+  }
+
+  async #askVersion(): Promise<void> {
+    const status = await (await this.client()).status().catch(() => undefined);
+    const note = status === undefined ? undefined : versionNote(status.version);
+    if (note !== undefined) this.#notes.add(note);
+  }
+
   /** Ends the session, and with it all that is held under it. */
   async end(): Promise<void> {
     this.#ended = true;
@@ -112,10 +127,13 @@ export class Connection {
       since: new Date().toISOString().replace(/\.\d+Z$/, 'Z'),
     });
     try {
-      const [session] = await Promise.all([
-        openSession(settings.client, settings.timings, { key: (lease) => keys.session(lease), value }),
-        this.#lookAtVersion(),
-      ]);
+      // A short command has one connection; a longer one's thread for renewals has its own.
+      const session = await openSession(
+        settings.client,
+        settings.timings,
+        { key: (lease) => keys.session(lease), value },
+        await this.client(),
+      );
       this.#opened = session;
       void session.lost.then(() => this.forget(session));
       return session;
@@ -123,12 +141,5 @@ export class Connection {
       this.#session = undefined;
       throw asClusterError(error, 'no lease could be had');
     }
-  }
-
-  /** Nothing depends on it: a server that does not say its version is used all the same. */
-  async #lookAtVersion(): Promise<void> {
-    const status = await (await this.client()).status().catch(() => undefined);
-    const note = status === undefined ? undefined : versionNote(status.version);
-    if (note !== undefined) this.#notes.add(note);
   }
 }

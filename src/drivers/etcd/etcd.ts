@@ -6,7 +6,7 @@
  * Depends on: an etcd of version 3.4 or later that a majority of its servers can write to.
  */
 import { defineDriver } from '../../driver/contract.js';
-import type { Driver, Grant, MappedRequest } from '../../driver/contract.js';
+import type { Driver, MappedRequest } from '../../driver/contract.js';
 import { HoldfastError } from '../../errors.js';
 import { modes, type LockRequest, type Owner } from '../../vocabulary.js';
 import { adopt } from './adopt.js';
@@ -44,9 +44,13 @@ export default defineDriver(
       'anything while a majority of the etcd servers is away: nothing new is locked then, and what is held is stopped',
     ],
     supervise: true,
+    renews: true,
   },
   (settings) => etcdDriver(new Connection(readEtcdSettings(settings))),
 );
+
+/** To delete the keys of a lock that was lost, where its lease has not ended in etcd: then others need not wait for that. */
+const lostReleaseMsMax = 500;
 
 function etcdDriver(connection: Connection): Driver {
   const { keys, settings } = connection;
@@ -65,8 +69,6 @@ function etcdDriver(connection: Connection): Driver {
     return holding;
   };
 
-  const grant = (holding: Holding): Grant => grantOf(holding, connection.notes);
-
   const giveBack = async (holding: Holding, gone: readonly HeldLock[]): Promise<void> => {
     if (gone.length === 0) return;
     holding.stopWatching(gone.map(({ key }) => key));
@@ -80,7 +82,7 @@ function etcdDriver(connection: Connection): Driver {
 
   return {
     async acquire(owner, requests, { signal }) {
-      return grant(await take(owner, requests, signal));
+      return grantOf(await take(owner, requests, signal));
     },
     async release(given) {
       const holding = holdingOf(given);
@@ -91,7 +93,10 @@ function etcdDriver(connection: Connection): Driver {
       holding.move('ended');
       // Without the locks an offer is worth nothing: it may go a moment later, or with the session.
       if (offers.length > 0) void deleteKeys(connection, offers).catch(() => undefined);
-      await giveBack(holding, held);
+      if (holding.loss === undefined) return giveBack(holding, held);
+      // Nothing runs by it any more, and it ends with its lease anyway: so nobody waits for an etcd that does not answer.
+      const back = giveBack(holding, held).catch(() => undefined);
+      await Promise.race([back, new Promise((resolve) => setTimeout(resolve, lostReleaseMsMax))]);
     },
     async holders(resource) {
       try {
@@ -121,7 +126,7 @@ function etcdDriver(connection: Connection): Driver {
       }
       holding.add(taken);
       watchOwnKeys(connection, holding, taken);
-      return grant(holding);
+      return grantOf(holding);
     },
     async shrink(given, identities) {
       const holding = holdingOf(given);
@@ -133,14 +138,14 @@ function etcdDriver(connection: Connection): Driver {
         holding,
         goes.map(([, lock]) => lock),
       );
-      return grant(holding);
+      return grantOf(holding);
     },
     async reserve(given, identities) {
       const holding = holdingOf(given);
       holding.requireHeld();
       await withdrawn(connection, holding);
       await reserve(connection, holding, identities);
-      return grant(holding);
+      return grantOf(holding);
     },
     suspend: (given) => suspend(connection, holdingOf(given)),
     async resume(given, { signal }) {
@@ -148,22 +153,22 @@ function etcdDriver(connection: Connection): Driver {
       const holding = holdingOf(given);
       await resume(connection, holding, signal);
       watchOwnKeys(connection, holding, [...holding.locks.values()]);
-      return grant(holding);
+      return grantOf(holding);
     },
     offer: (given) => offer(connection, holdingOf(given)),
     async accept(given, owner, { signal }) {
       refuseIfAborted(signal);
-      return grant(await accept(connection, given, owner));
+      return grantOf(await accept(connection, given, owner));
     },
     cancel: (given, offered) => cancel(connection, holdingOf(given), offered),
     async inquire(given) {
       const holding = holdingOf(given);
       holding.requireHeld();
-      const { tokens } = grant(holding);
+      const { tokens } = grantOf(holding);
       return JSON.stringify({ format: 1, driver: 'etcd', prefix: settings.prefix, tokens });
     },
     async adopt(owner, requests) {
-      return grant(await adopt(connection, owner, requests));
+      return grantOf(await adopt(connection, owner, requests));
     },
     breakLock: (resource, evidence) => breakLock(connection, resource, evidence),
     async wait(owner, requests, { signal }) {
@@ -182,7 +187,7 @@ function etcdDriver(connection: Connection): Driver {
       const needed = 1 + wanted.flatMap((one) => guard(keys, one, 'nobody waits').compare).length;
       const error = needed > settings.maxOperations ? tooMany(needed, settings.maxOperations) : undefined;
       try {
-        const { blockers } = await lookFor(connection, wanted);
+        const [{ blockers }] = await Promise.all([lookFor(connection, wanted), connection.lookAtVersion()]);
         return wanted.map((one) => {
           const inTheWay = blockers.filter(({ wanted: blocked }) => blocked === one);
           const holders = inTheWay.map(({ kv, lock }) => holderOf(kv, lock));

@@ -29,7 +29,7 @@ export class Holding {
   readonly locks = new Map<string, HeldLock>();
   /** Names of handovers that were offered and neither taken back nor accepted, as far as is known. */
   readonly offers = new Set<string>();
-  readonly lost: Promise<Loss>;
+  #lost: Promise<Loss>;
   #session: Session;
   #state: HoldingState = 'held';
   #loss: Loss | undefined;
@@ -40,8 +40,13 @@ export class Holding {
   constructor(owner: Owner, session: Session) {
     this.owner = owner;
     this.#session = session;
-    this.lost = new Promise((resolve) => (this.#tell = resolve));
+    this.#lost = new Promise((resolve) => (this.#tell = resolve));
     void this.#endWith(session);
+  }
+
+  /** Of the present grant: what was lost and taken again can be lost once more. */
+  get lost(): Promise<Loss> {
+    return this.#lost;
   }
 
   get session(): Session {
@@ -56,8 +61,15 @@ export class Holding {
     return this.#loss;
   }
 
-  /** After a pause it can stand under another session. */
-  moveTo(session: Session): void {
+  /** What was suspended or lost is held again, by these locks; it can stand under another session. */
+  regain(session: Session, locks: readonly HeldLock[]): void {
+    this.stopWatching([...this.#ends.keys()]);
+    if (this.#loss !== undefined) {
+      this.#loss = undefined;
+      this.#lost = new Promise((resolve) => (this.#tell = resolve));
+    }
+    this.add(locks);
+    this.#state = 'held';
     if (session === this.#session) return;
     this.#session = session;
     void this.#endWith(session);
@@ -107,7 +119,7 @@ export class Holding {
 const holdings = new WeakMap<Grant, Holding>();
 
 /** A grant is a snapshot of a holding; its guarantee is that of the session as of now. */
-export function grantOf(holding: Holding, notes: readonly string[] = []): Grant {
+export function grantOf(holding: Holding): Grant {
   const { session } = holding;
   const locks = [...holding.locks.values()];
   const grant: Grant = {
@@ -118,7 +130,6 @@ export function grantOf(holding: Holding, notes: readonly string[] = []): Grant 
     ),
     lost: holding.lost,
     guarantee: guaranteeOf(session),
-    ...(notes.length === 0 ? {} : { notes }),
   };
   holdings.set(grant, holding);
   return grant;

@@ -1,6 +1,7 @@
 /**
  * A guest that is paused gives its locks back, and takes them again if nobody else had them meanwhile. That is seen by a watch
- * of the time between, which is complete when it shows the keys with which they were taken again.
+ * of the time between, which is complete when it shows the keys with which they were taken again. So does one whose locks were
+ * lost: the time between begins then with the revision in which it took them.
  */
 import { HoldfastError } from '../../errors.js';
 import { compatible, type Mode } from '../../vocabulary.js';
@@ -8,7 +9,7 @@ import { asClusterError } from './client/etcd-failure.js';
 import type { Connection } from './connection.js';
 import { withdrawOffers } from './handover.js';
 import { ended, type HeldLock, type Holding } from './holding.js';
-import { inUse } from './lock-transaction.js';
+import { inUse, isUnchanged } from './lock-transaction.js';
 import { deleteLocks, takeLocks, withSession } from './take-locks.js';
 
 /** What was seen of one identity during a pause. */
@@ -18,6 +19,8 @@ interface Seen {
   readonly taken: number[];
   /** A part of the time is not known: etcd has compacted it. */
   gap: boolean;
+  /** So many parts of the time are being looked at: what etcd has compacted there may not matter. */
+  gapsInDoubt: number;
   /** Up to this revision it has been looked at. */
   upTo: number;
 }
@@ -46,7 +49,8 @@ export async function suspend(connection: Connection, holding: Holding): Promise
     const now = await (
       await connection.client()
     ).range({ key: connection.keys.session(0n), countOnly: true });
-    pauses.set(holding, await watchOthers(connection, locks, (now.header?.revision ?? 0) + 1));
+    const from = (now.header?.revision ?? 0) + 1;
+    pauses.set(holding, await watchOthers(connection, locks, () => from));
     holding.move('suspended');
     await giveBack();
   } catch (error) {
@@ -57,10 +61,7 @@ export async function suspend(connection: Connection, holding: Holding): Promise
 
 /** Throws `LOST`, after which nothing is held any more; `ABORTED`, `CLUSTER_...`, after which it can be tried again. */
 export async function resume(connection: Connection, holding: Holding, signal: AbortSignal): Promise<void> {
-  const pause = pauses.get(holding);
-  if (holding.state !== 'suspended' || pause === undefined) {
-    throw ended(`this grant is ${holding.state}, not suspended`);
-  }
+  const pause = await pauseOf(connection, holding);
   const wanted = [...holding.locks.values()].map(({ request, identity }) => ({ request, identity }));
   const giveUp = (what: string): HoldfastError => {
     forgetPause(holding);
@@ -72,9 +73,23 @@ export async function resume(connection: Connection, holding: Holding, signal: A
   const { owner } = holding;
   try {
     await withSession(connection, async (session) => {
-      // Who waits has not had it: a guest that goes on comes before.
-      const outcome = await takeLocks(connection, session, { owner, wanted, turn: () => 'anyone' });
-      if ('blockers' in outcome) throw giveUp(inUse(outcome.blockers, wanted).message);
+      const left = holding.state === 'held' ? await leftLocks(connection, holding) : [];
+      const outcome = await takeLocks(connection, session, {
+        owner,
+        wanted,
+        // Who waits has not had it: a guest that goes on comes before.
+        turn: () => 'anyone',
+        own: new Map(left.map(({ identity, key }) => [identity, key])),
+        also: left.map(({ key, revision }) => isUnchanged(key, revision)),
+        besides: left.map(({ key }) => ({ delete: { key } })),
+      });
+      if ('blockers' in outcome) {
+        const others = outcome.blockers.filter(
+          ({ kv }) => !left.some(({ key }) => key === kv.key.toString()),
+        );
+        if (others.length > 0) throw giveUp(inUse(others, wanted).message);
+        throw new HoldfastError('CLUSTER_UNREACHABLE', 'the lease of before has ended at this very moment');
+      }
       const { taken } = outcome;
       pause.own.add(taken[0]?.revision ?? 0);
       try {
@@ -86,13 +101,11 @@ export async function resume(connection: Connection, holding: Holding, signal: A
         await giveBack().catch(() => connection.untilDone(session, giveBack));
         throw error;
       }
-      holding.moveTo(session);
-      holding.add(taken);
-      holding.move('held');
+      holding.regain(session, taken);
     });
     forgetPause(holding);
   } catch (error) {
-    throw asClusterError(error, 'the locks of the paused guest could not be taken again');
+    throw asClusterError(error, 'the locks could not be taken again');
   }
 }
 
@@ -101,23 +114,67 @@ export function forgetPause(holding: Holding): void {
   pauses.delete(holding);
 }
 
+/** The pause of a holding that is suspended, or lost: of one that is lost it begins now, and looks back. */
+async function pauseOf(connection: Connection, holding: Holding): Promise<Pause> {
+  const { state, loss } = holding;
+  const known = pauses.get(holding);
+  if (known !== undefined && (state === 'suspended' || loss !== undefined)) return known;
+  if (state !== 'held' || loss === undefined)
+    throw ended(`this grant is ${state}, and neither suspended nor lost`);
+  try {
+    const pause = await watchOthers(connection, [...holding.locks.values()], ({ revision }) => revision + 1);
+    pauses.set(holding, pause);
+    return pause;
+  } catch (error) {
+    throw asClusterError(error, 'nobody can tell yet who had the locks since they were lost');
+  }
+}
+
+/** Keys of a lost holding that are still there: its lease has not ended in etcd. */
+async function leftLocks(connection: Connection, holding: Holding): Promise<readonly HeldLock[]> {
+  const client = await connection.client();
+  const locks = [...holding.locks.values()];
+  const found = await Promise.all(locks.map(({ key }) => client.range({ key, keysOnly: true })));
+  return locks.filter(({ revision }, n) => found[n]?.kvs[0]?.modRevision === revision);
+}
+
+/** Whether a lock was as it was taken in that revision, of which etcd knows still. */
+async function wasHeldAt(connection: Connection, { key, revision }: HeldLock, at: number): Promise<boolean> {
+  try {
+    const { kvs } = await (await connection.client()).range({ key, keysOnly: true, revision: at });
+    return kvs[0]?.modRevision === revision;
+  } catch {
+    return false;
+  }
+}
+
+/** A lock that was still there at the end of the gap was nobody else's in it. */
+async function closeGap(connection: Connection, lock: HeldLock, seen: Seen, revision: number): Promise<void> {
+  seen.gapsInDoubt += 1;
+  const was = await wasHeldAt(connection, lock, revision);
+  seen.gapsInDoubt -= 1;
+  seen.gap ||= !was;
+  seen.upTo = Math.max(seen.upTo, revision);
+}
+
 async function watchOthers(
   connection: Connection,
   locks: readonly HeldLock[],
-  startRevision: number,
+  startRevision: (lock: HeldLock) => number,
 ): Promise<Pause> {
   const client = await connection.client();
   const { keys } = connection;
   const waiting = new Set<() => void>();
   const seen = new Map<string, Seen>();
-  const stops = locks.map(({ identity, request }) => {
-    const one: Seen = { label: request.resource.label, taken: [], gap: false, upTo: 0 };
+  const stops = locks.map((lock) => {
+    const { identity, request } = lock;
+    const one: Seen = { label: request.resource.label, taken: [], gap: false, gapsInDoubt: 0, upTo: 0 };
     seen.set(identity, one);
     const arrived = (): void => {
       for (const look of waiting) look();
     };
     return client.watch(
-      { ...keys.held(identity), startRevision },
+      { ...keys.held(identity), startRevision: startRevision(lock) },
       {
         onPut({ key, modRevision }) {
           const mode = keys.parseLock(key.toString('utf8'))?.mode as Mode | undefined;
@@ -127,9 +184,7 @@ async function watchOthers(
           arrived();
         },
         onGap(revision) {
-          one.gap = true;
-          one.upTo = revision;
-          arrived();
+          void closeGap(connection, lock, one, revision).then(arrived);
         },
       },
     );
@@ -143,9 +198,8 @@ async function watchOthers(
 /** Why it cannot be said that nobody had them; undefined: nobody had. */
 function trouble({ seen, own }: Pause): string | undefined {
   for (const { label, taken, gap } of seen.values()) {
-    if (taken.some((revision) => !own.has(revision))) return `somebody else had ${label} during the pause`;
-    if (gap)
-      return `nobody knows whether somebody had ${label} during the pause: etcd has forgotten that time`;
+    if (taken.some((revision) => !own.has(revision))) return `somebody else had ${label} meanwhile`;
+    if (gap) return `nobody knows whether somebody had ${label} meanwhile: etcd has forgotten that time`;
   }
   return undefined;
 }
@@ -159,7 +213,8 @@ function seenUpTo(pause: Pause, revision: number, ms: number, signal: AbortSigna
       signal.removeEventListener('abort', abort);
     };
     const look = (): void => {
-      if ([...pause.seen.values()].some(({ upTo }) => upTo < revision)) return;
+      if ([...pause.seen.values()].some(({ upTo, gapsInDoubt }) => upTo < revision || gapsInDoubt > 0))
+        return;
       end();
       resolve();
     };
@@ -169,7 +224,7 @@ function seenUpTo(pause: Pause, revision: number, ms: number, signal: AbortSigna
     };
     const timer = setTimeout(() => {
       end();
-      reject(new HoldfastError('CLUSTER_UNREACHABLE', 'etcd does not tell what happened during the pause'));
+      reject(new HoldfastError('CLUSTER_UNREACHABLE', 'etcd does not tell what happened meanwhile'));
     }, ms);
     pause.waiting.add(look);
     signal.addEventListener('abort', abort, { once: true });

@@ -43,6 +43,8 @@ export interface RangeRequest {
   /** First key that is not in the range; missing: only `key`. */
   readonly rangeEnd?: string;
   readonly limit?: number;
+  /** Read what there was then. */
+  readonly revision?: number;
   /** Read what this member has, which may be old. */
   readonly serializable?: boolean;
   readonly keysOnly?: boolean;
@@ -52,6 +54,7 @@ export const rangeRequest = new MessageType<RangeRequest>({
   key: field(1, 'bytes'),
   rangeEnd: field(2, 'bytes'),
   limit: field(3, 'number'),
+  revision: field(4, 'number'),
   serializable: field(7, 'bool'),
   keysOnly: field(8, 'bool'),
   countOnly: field(9, 'bool'),

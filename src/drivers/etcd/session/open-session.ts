@@ -17,13 +17,14 @@ export interface SessionMark {
   readonly value: string;
 }
 
-/** Throws what the client throws, and `CLUSTER_NO_QUORUM` if the grant came too late to be of use. */
+/** `shared`: a client that stays open after the session; without it, it has one of its own. Throws what the client throws, and `CLUSTER_NO_QUORUM` if the grant came too late to be of use. */
 export async function openSession(
   options: EtcdClientOptions,
   timings: Timings,
   mark: SessionMark,
+  shared?: EtcdClient,
 ): Promise<Session> {
-  const client = await EtcdClient.open(options);
+  const client = shared ?? (await EtcdClient.open(options));
   try {
     const { granted, sentAtMs, endpoint } = await grant(client, timings);
     const { id, header, ttl } = granted;
@@ -38,9 +39,9 @@ export async function openSession(
       timings,
     );
     const lease: SessionLease = { id, markKey: mark.key(id), markValue: mark.value };
-    return new RenewedSession({ options, client, timings, lease, begin });
+    return new RenewedSession({ options, client, closesClient: shared === undefined, timings, lease, begin });
   } catch (error) {
-    client.close();
+    if (shared === undefined) client.close();
     throw error;
   }
 }

@@ -34,8 +34,9 @@ export interface Session {
 export interface RenewedSessionOptions {
   /** For the thread's own connections. */
   readonly options: EtcdClientOptions;
-  /** Is closed with the session. */
   readonly client: EtcdClient;
+  /** With the session's end. */
+  readonly closesClient: boolean;
   readonly timings: Timings;
   readonly lease: SessionLease;
   readonly begin: SessionStep;
@@ -85,11 +86,11 @@ export class RenewedSession implements Session {
 
   async end(): Promise<void> {
     this.#stop();
-    const { client, lease } = this.#given;
+    const { client, closesClient, lease } = this.#given;
     try {
       await client.leaseRevoke(lease.id);
     } finally {
-      client.close();
+      if (closesClient) client.close();
     }
   }
 
