@@ -11,8 +11,8 @@ import { fileURLToPath } from 'node:url';
 const source = fileURLToPath(new URL('../../src', import.meta.url));
 /** The wall clock, and the clocks that stand still in suspend. */
 const otherClocks = /\bDate\b|\bhrtime\b|\bperformance\b|\bmonotonicMs\b/;
-/** When a lock was taken, for people: nothing is decided by it. */
-const sinceText = /^.*\bnew Date\(\)\.toISOString\(\).*$/gm;
+/** Times of day for people, as text: nothing is decided by them. */
+const sinceText = /^.*\bnew Date\(.*\)\.toISOString\(\).*$/gm;
 
 /** Where another clock decides something else. */
 const others: readonly string[] = [
