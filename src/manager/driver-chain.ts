@@ -17,6 +17,7 @@ import { lazyDriver, type LazyDriver } from '../driver/started-driver.js';
 import { HoldfastError } from '../errors.js';
 import type { ErrorCode, LockRequest, Owner } from '../vocabulary.js';
 import { aborted } from './abort.js';
+import type { Watch } from './wait-for.js';
 
 export interface StartedDriver {
   readonly about: DriverAbout;
@@ -247,11 +248,21 @@ export class DriverChain {
   }
 
   /** Returns when a driver says that it is worth asking again; never, if none of them can tell. */
-  async wait(owner: Owner, requests: readonly LockRequest[], signal: AbortSignal): Promise<void> {
+  async wait(
+    owner: Owner,
+    requests: readonly LockRequest[],
+    signal: AbortSignal,
+    watch: Watch = { isComplete: false },
+  ): Promise<void> {
     const { shares } = await this.assign(requests);
     const waits = shares.flatMap(({ driver, requests }) => driver.wait?.(owner, requests, { signal }) ?? []);
+    watch.isComplete = waits.length > 0 && waits.length === shares.length;
     // One that fails says nothing; the caller asks again all the same, after a while.
-    await Promise.race(waits.map((wait) => wait.catch(() => new Promise<void>(() => undefined))));
+    const failed = (): Promise<void> => {
+      watch.isComplete = false;
+      return new Promise<void>(() => undefined);
+    };
+    await Promise.race(waits.map((wait) => wait.catch(failed)));
   }
 
   /** Gives back grants in reverse; tries all of them, then throws the first error. */

@@ -34,7 +34,7 @@ import { requireLockOptions, type LockOptions } from './lock-options.js';
 import type { LookOptions, Lookout, ResourceUse } from './who.js';
 import { ownerHere } from './owner.js';
 import type { SavedHold } from './saved-hold.js';
-import { waitFor } from './wait-for.js';
+import { waitFor, type Watch } from './wait-for.js';
 
 /** For a holder that is just ending: its locks go some milliseconds after its descriptors, and later on a busy host. */
 const endingPausesMs = [10, 20, 40, 80, 160];
@@ -137,8 +137,8 @@ export class Manager {
       return attempt(explain, round + 1);
     };
     const waitOptions = { ...options, wait: options.wait ?? waitMs ?? false };
-    const worthAsking = (over: AbortSignal): Promise<void> =>
-      chain.wait(context.owner, plan?.requests ?? [], over);
+    const worthAsking = (over: AbortSignal, watch: Watch): Promise<void> =>
+      chain.wait(context.owner, plan?.requests ?? [], over, watch);
     return waitFor(attempt, waitOptions, worthAsking, signal).finally(leave);
   }
 

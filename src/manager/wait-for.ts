@@ -13,6 +13,9 @@ const pauseGrowth = 1.5;
 /** Even if a driver says at once that it is worth asking: one that is wrong must not take the whole processor. */
 const earlyMs = 2;
 
+/** Where drivers watch all that is waited for: as often all the same, in case that one of them misses something. */
+const watchedMsMax = 10_000;
+
 /** How often `onWait` is called and the holders are looked for anew, which reads all of /proc. */
 const reportMs = 1_000;
 
@@ -22,19 +25,24 @@ const reportMs = 1_000;
  */
 const passing: readonly ErrorCode[] = ['CLUSTER_UNREACHABLE', 'CLUSTER_NO_QUORUM'];
 
+/** Of one wait for something to happen: whether drivers see all that matters, so that nobody has to ask meanwhile. */
+export interface Watch {
+  isComplete: boolean;
+}
+
 export type Attempt<Result> = (explain: boolean) => Promise<Result>;
 
 /**
  * Runs `attempt` until it does not fail with a refusal. `explain` says whether a refusal should name the holders:
  * that is dear, and only the last, and for `onWait` the first and one a second until it says false, are shown to
- * anybody. `worthAsking` ends early what would else be a fixed pause.
+ * anybody. `worthAsking` ends early what would else be a fixed pause, or a long one while its `watch` is complete.
  * Who was refused once goes on while the engine does not answer (`passing`): it is there, and its settings are right.
  * Throws the refusal (nobody waits), `TIMEOUT`, `ABORTED`, or what else the attempt throws.
  */
 export async function waitFor<Result>(
   attempt: Attempt<Result>,
   { wait = false, onWait }: LockOptions,
-  worthAsking: (over: AbortSignal) => Promise<void>,
+  worthAsking: (over: AbortSignal, watch: Watch) => Promise<void>,
   signal: AbortSignal,
 ): Promise<Result> {
   const waitMs = wait === true ? Infinity : wait === false ? 0 : wait;
@@ -60,7 +68,7 @@ export async function waitFor<Result>(
       } else if (last || !refused || !isPassing(error)) throw error;
     }
     const leftMs = Math.max(1, waitMs - (monotonicMs() - start));
-    await pause(Math.min(pauseMs * (0.5 + Math.random()), leftMs), worthAsking, signal);
+    await pause(Math.min(pauseMs * (0.5 + Math.random()), leftMs), leftMs, worthAsking, signal);
     pauseMs = Math.min(pauseMs * pauseGrowth, pauseMsMax);
   }
 }
@@ -79,28 +87,39 @@ function timeout(refusal: HoldfastError, waitMs: number): HoldfastError {
   );
 }
 
-/** Ends after `ms`, or earlier if a driver says so. */
+/** Ends after `ms`, or later while all is watched, but not after `msMax`; or earlier if a driver says so. */
 async function pause(
   ms: number,
-  worthAsking: (over: AbortSignal) => Promise<void>,
+  msMax: number,
+  worthAsking: (over: AbortSignal, watch: Watch) => Promise<void>,
   signal: AbortSignal,
 ): Promise<void> {
   const over = new AbortController();
   const { signal: either, leave } = joinSignals(signal, over.signal);
   try {
-    const early = worthAsking(either).then(
+    const watch: Watch = { isComplete: false };
+    const early = worthAsking(either, watch).then(
       () => timer(earlyMs, either),
       (error: unknown) => {
         if (!isPassing(error)) throw error;
         return timer(ms, either);
       },
     );
-    await Promise.race([timer(ms, either), early]);
+    await Promise.race([unwatched(ms, Math.min(msMax, watchedMsMax), watch, either), early]);
   } finally {
     over.abort(); // Nobody goes on waiting in a driver's queue for a caller that has moved on.
     leave();
   }
   if (signal.aborted) throw aborted(signal);
+}
+
+/** As soon after `ms` as it is not all watched. */
+async function unwatched(ms: number, msMax: number, watch: Watch, over: AbortSignal): Promise<void> {
+  const start = monotonicMs();
+  do {
+    const leftMs = msMax - (monotonicMs() - start);
+    await timer(Math.max(1, Math.min(Math.max(ms, pauseMsMin), leftMs)), over);
+  } while (watch.isComplete && !over.aborted && monotonicMs() - start < msMax);
 }
 
 function isPassing(error: unknown): boolean {

@@ -84,3 +84,33 @@ describe('an engine that does not answer for a moment', () => {
     await assert.rejects(answers([silence, undefined]), silence);
   });
 });
+
+test('what drivers watch is not asked for again until they say so', async () => {
+  let asked = 0;
+  const attempt = (): Promise<number> => {
+    asked += 1;
+    return asked < 3 ? Promise.reject(new HoldfastError('IN_USE', 'it is in use')) : Promise.resolve(asked);
+  };
+  let woken = 0;
+  const worthAsking = async (_: AbortSignal, watch: { isComplete: boolean }): Promise<void> => {
+    watch.isComplete = true;
+    await new Promise((resolve) => setTimeout(resolve, 1_200));
+    woken += 1;
+  };
+  assert.equal(await waitFor(attempt, { wait: true }, worthAsking, new AbortController().signal), 3);
+  assert.equal(woken, 2, 'asked only after each time that the driver had said so');
+});
+
+test('a driver that no longer watches is not waited for', async () => {
+  let asked = 0;
+  const attempt = (): Promise<number> => {
+    asked += 1;
+    return asked < 2 ? Promise.reject(new HoldfastError('IN_USE', 'it is in use')) : Promise.resolve(asked);
+  };
+  const fails = (_: AbortSignal, watch: { isComplete: boolean }): Promise<void> => {
+    watch.isComplete = true;
+    setTimeout(() => (watch.isComplete = false), 100);
+    return new Promise(() => undefined);
+  };
+  assert.equal(await waitFor(attempt, { wait: 5_000 }, fails, new AbortController().signal), 2);
+});
