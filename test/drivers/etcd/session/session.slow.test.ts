@@ -9,6 +9,7 @@ import { join } from 'node:path';
 import test, { after, before, type TestContext } from 'node:test';
 import { setTimeout as wait } from 'node:timers/promises';
 import type { EtcdClient } from '../../../../src/drivers/etcd/client/etcd-client.js';
+import { versionNote } from '../../../../src/drivers/etcd/version-note.js';
 import { boottimeMs } from '../../../../src/system/boot-clock.js';
 import {
   buildSessionUser,
@@ -120,23 +121,32 @@ test('a busy main thread loses nothing: another one renews', { skip }, async (t)
   notLost(one);
 });
 
-test('a leader that is stopped, and goes on: no loss', { skip }, async (t) => {
-  const one = await user(t, etcd.endpoints);
-  const stopped = etcd.members[await leader()];
-  // Asks it first, and it alone.
-  const first = await user(t, [
-    stopped?.endpoint ?? '',
-    ...etcd.endpoints.filter((url) => url !== stopped?.endpoint),
-  ]);
-  stopped?.signal('SIGSTOP');
-  try {
-    await Promise.all([one.renewed(12), first.renewed(12)]);
-  } finally {
-    stopped?.signal('SIGCONT');
-  }
-  await Promise.all([one.renewed(3), first.renewed(3)]);
-  notLost(one, first);
-});
+test(
+  'a leader that is stopped: no loss, and none when it goes on, but with a version that revokes leases then',
+  { skip },
+  async (t) => {
+    const one = await user(t, etcd.endpoints);
+    const stopped = etcd.members[await leader()];
+    // Asks it first, and it alone.
+    const first = await user(t, [
+      stopped?.endpoint ?? '',
+      ...etcd.endpoints.filter((url) => url !== stopped?.endpoint),
+    ]);
+    stopped?.signal('SIGSTOP');
+    try {
+      await Promise.all([one.renewed(12), first.renewed(12)]);
+    } finally {
+      stopped?.signal('SIGCONT');
+    }
+    const goesOn = Promise.all([one.renewed(3), first.renewed(3)]);
+    const { version } = await client.status();
+    const fault = versionNote(version);
+    // Once it goes on it may take the leases for expired that its successor has renewed, and have them revoked.
+    if (fault !== undefined)
+      await goesOn.catch((error: Error) => assert.match(error.message, /was deleted by/));
+    else await goesOn;
+  },
+);
 
 test('who reaches only the leader that is stopped loses in time', { skip }, async (t) => {
   const stopped = etcd.members[await leader()];
