@@ -4,6 +4,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
+import { readEtcdSettings } from '../../src/drivers/etcd/etcd-settings.js';
 import { readFcntlSettings } from '../../src/drivers/fcntl/fcntl-settings.js';
 import { readHoldfastdSettings } from '../../src/drivers/holdfastd/holdfastd-settings.js';
 import { readVirtlockdSettings } from '../../src/drivers/virtlockd/virtlockd-settings.js';
@@ -45,6 +46,7 @@ test('it names every setting of the drivers, and all of them are right', async (
     fcntl: readFcntlSettings,
     virtlockd: readVirtlockdSettings,
     holdfastd: readHoldfastdSettings,
+    etcd: readEtcdSettings,
   };
   assert.deepEqual(Object.keys(driverSettings).toSorted(), Object.keys(drivers).toSorted());
   for (const [name, read] of Object.entries(drivers)) {

@@ -15,7 +15,8 @@ import { GuestLocks } from './guest-locks.js';
 import type { HostGuard } from './host-guard.js';
 import { stopGuest, type GuestAction } from './stop-guest.js';
 
-export type ClusterEvent = 'lost' | 'not given back yet' | 'taken up' | 'not taken up yet';
+export type ClusterEvent =
+  'lost' | 'not given back yet' | 'taken up' | 'not taken up yet' | 'left to the next daemon';
 
 export interface ClusterLocksOptions {
   readonly cluster: ClusterDriver;
@@ -102,9 +103,11 @@ export class ClusterLocks {
   /** Leaves what is held to the next daemon: the lease goes on for its time, and the guard guards. */
   async end(): Promise<void> {
     this.#isOver = true;
-    const { guard, cluster } = this.#options;
+    const { guard, cluster, tell } = this.#options;
+    const guests = this.size;
+    if (guests > 0) tell('left to the next daemon', { guests });
     guard.leave();
-    if (this.size === 0) await cluster.end().catch(() => undefined);
+    if (guests === 0) await cluster.end().catch(() => undefined);
   }
 
   async #takeUpOne(guest: GuestLocks, locks: readonly Lock[]): Promise<void> {

@@ -12,6 +12,7 @@ const levels = {
   'taken up': 'info',
   'not taken up yet': 'warn',
   'not given back yet': 'warn',
+  'left to the next daemon': 'warn',
   'guard ended': 'error',
   'guard acted': 'error',
   'watchdog not fed': 'error',
