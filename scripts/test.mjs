@@ -32,10 +32,11 @@ const { values, positionals } = parseArgs({
 const testTimeoutMs = (10 * 60 + Number(process.env.HOLDFAST_CHAOS_SECONDS ?? 0)) * 1000;
 
 /**
- * Suites in which other programs do the work: two fifths of the time. To run them with one version of Node is enough; what
+ * Suites in which other programs do the work: about half of the time. To run them with one version of Node is enough; what
  * of them depends on Node (descriptors, signals, threads, sockets) has tests of its own.
  */
 const beds = [
+  'test/chaos/',
   'test/examples/guides',
   'test/holders/glusterfs',
   'test/libvirt/',
