@@ -37,20 +37,24 @@ async function bundle(input, output) {
 }
 
 /**
- * Three files, because V8 takes up all of a file's compiled code at once: what `holdfast run --disk` needs; what a guest
- * with images needs besides; and all else (the other commands and drivers, who is in the way), which is loaded by
- * whoever needs a part of it.
+ * Four files, because V8 takes up all of a file's compiled code at once: what `holdfast run --disk` needs; what a guest
+ * with images needs besides; what a lock in etcd needs besides, gRPC with it; and all else (the other commands and drivers,
+ * who is in the way), which is loaded by whoever needs a part of it.
  */
 const neededAtStart = ['src/cli/main.ts', 'src/cli/commands/run.ts', 'src/drivers/fcntl/fcntl.ts'];
 const neededForGuests = ['src/input/read-input.ts', 'src/plan/plan-chain.ts', 'src/plan/below-image.ts'];
 
 const oneOf = (names) => (id) => names.some((name) => id === join(root, name));
 
+/** Nothing else imports the driver for etcd and gRPC: what both need is not there, or `list` would load them too. */
+const isOurs = (id) => id.startsWith(join(root, 'src/')) && !id.startsWith(join(root, 'src/drivers/etcd/'));
+
 /** What these import follows them. */
 const files = [
   { name: 'start', priority: 3, test: oneOf(neededAtStart) },
   { name: 'guest', priority: 2, test: oneOf(neededForGuests) },
-  { name: 'later', priority: 1 },
+  { name: 'later', priority: 1, test: isOurs },
+  { name: 'etcd', priority: 0 },
 ];
 
 /** loader.cjs reads the files as Latin-1, which is the fastest: so they have to be ASCII. */
