@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { after, afterEach, before, describe, test } from 'node:test';
+import { setTimeout as pause } from 'node:timers/promises';
 import { acquire, endGuests, newGuest, newHost, release, type Guest } from '../../beds/cluster-guests.js';
 import type { ClusterHost } from '../../beds/cluster-host.js';
 import { startEtcd, type EtcdCluster } from '../../beds/etcd.js';
@@ -32,8 +33,17 @@ describe('a lock that is lost', { skip: lacks('root', 'unshare', 'etcd') }, () =
   });
 
   /** A host of the test's own, with a guest that has a disk. */
-  async function hostWith(disk: string, guest: Guest, daemon = ''): Promise<ClusterHost> {
-    const host = await newHost(folder, `hosta${++hosts}`, { ...etcd, ttl, reserve: '0s', daemon });
+  async function hostWith(
+    disk: string,
+    guest: Guest,
+    { daemon = '', leaseSeconds = ttl } = {},
+  ): Promise<ClusterHost> {
+    const host = await newHost(folder, `hosta${++hosts}`, {
+      endpoints: etcd.endpoints,
+      ttl: leaseSeconds,
+      reserve: '0s',
+      daemon,
+    });
     started.push(host);
     assert.equal(await acquire(host, guest, disk), 'ok');
     return host;
@@ -108,7 +118,7 @@ describe('a lock that is lost', { skip: lacks('root', 'unshare', 'etcd') }, () =
 
   test('guests that are to be paused are', async () => {
     const guest = newGuest('web1');
-    const one = await hostWith('e1', guest, 'on_lost = "pause"');
+    const one = await hostWith('e1', guest, { daemon: 'on_lost = "pause"' });
     etcd.members[0]?.signal('SIGSTOP');
     const state = (): string =>
       /^State:\s+(\w)/m.exec(readFileSync(`/proc/${guest.process.pid}/status`, 'utf8'))?.[1] ?? '';
@@ -119,7 +129,8 @@ describe('a lock that is lost', { skip: lacks('root', 'unshare', 'etcd') }, () =
 
   test('an election, or an etcd that starts again, costs nobody a guest', async () => {
     const guest = newGuest('web1');
-    const one = await hostWith('f1', guest);
+    // An etcd that starts takes 2 s until it answers, on a busy host some more.
+    const one = await hostWith('f1', guest, { leaseSeconds: 10 });
     for (let round = 0; round < 2; round++) {
       await etcd.members[0]?.kill();
       await etcd.members[0]?.start();
@@ -127,6 +138,8 @@ describe('a lock that is lost', { skip: lacks('root', 'unshare', 'etcd') }, () =
         async () => (await acquire(two, newGuest('thief'), 'f1')).startsWith('87 '),
         'etcd to answer',
       );
+      // Renewals are a second apart.
+      await pause(2_000);
     }
     assert.ok(lives(guest));
     assert.equal(await release(one, guest, 'f1'), 'ok');
