@@ -11,6 +11,11 @@ export interface SuperviseOptions {
   readonly graceMs?: number;
   /** What the command is to find as it was before Node started: `takeLaunchState`. */
   readonly launch?: LaunchState | undefined;
+  /**
+   * Told that the locks could not be given back after the command had ended: then its status, or why it was stopped, is given all the
+   * same. Missing: what went wrong is thrown instead.
+   */
+  readonly onUnreleased?: (error: unknown) => void;
   /** Of `startGuardEarly`; it is ended here if it is not needed. */
   readonly guard?: GuardProcess | undefined;
 }

@@ -71,7 +71,16 @@ export async function supervise(
     return await new Supervision(hold, options).run(command);
   } finally {
     guard?.order({ do: 'end' });
+    await release(hold, options);
+  }
+}
+
+async function release(hold: Hold, { onUnreleased }: SuperviseOptions): Promise<void> {
+  try {
     await hold.release();
+  } catch (error) {
+    if (onUnreleased === undefined) throw error;
+    onUnreleased(error);
   }
 }
 

@@ -46,7 +46,10 @@ const start = () => ({
     });
     return { requests, descriptors: [], tokens: {}, lost, timer };
   },
-  async release({ timer }) { clearInterval(timer); },
+  async release({ timer }) {
+    clearInterval(timer);
+    if (process.env.LOSING_RELEASE === 'fails') throw new Error('the other side does not answer');
+  },
   async holders() { return []; },
 });
 export default { about, start };
@@ -144,6 +147,16 @@ test('pause: a command that is ended by somebody else ends the supervisor', asyn
   for (const pid of below(running)) process.kill(pid, 'SIGKILL');
   assert.equal(await running.exited, 128 + 9);
   assert.equal(lockOn(disk), 'none');
+});
+
+test('locks that cannot be given back: the status is the command’s, and it is said', async () => {
+  const asked = ['run', '-q', '--driver', 'fcntl,losing', '--disk', disk, '--', 'sh', '-c', 'exit 7'];
+  const { status, stderr } = await start(holdfast, asked, { env: { LOSING_RELEASE: 'fails' } }).ended;
+  assert.equal(status, 7);
+  assert.match(
+    stderr,
+    /^holdfast: the command has ended, and its locks could not be given back: .*does not answer\n$/,
+  );
 });
 
 test('ignore: nothing happens', async () => {

@@ -38,7 +38,7 @@ export async function run({ options, operands }: Parsed): Promise<number> {
       if (!options.has('supervise') && !hold.needsSupervision) return await runInPlace(hold, command, launch);
       const onLost = await lossAction(manager, hold, options);
       try {
-        return await superviseCommand(hold, command, { onLost, launch, guard });
+        return await superviseCommand(hold, command, { onLost, launch, guard, onUnreleased });
       } catch (error) {
         // Everything that ran under the lost lock is stopped by now; it may start again under a new one.
         if (onLost !== 'restart' || !isHoldfastError(error, 'LOST')) throw error;
@@ -48,6 +48,12 @@ export async function run({ options, operands }: Parsed): Promise<number> {
   } finally {
     await manager.close();
   }
+}
+
+/** What the command has done is done, and its status is its own. */
+function onUnreleased(error: unknown): void {
+  const why = error instanceof Error ? error.message : String(error);
+  writeError(`holdfast: the command has ended, and its locks could not be given back: ${printable(why)}\n`);
 }
 
 /** What is wrong with the drivers is said where they are needed. */
