@@ -122,4 +122,18 @@ describe('locks of libvirt in a cluster', { skip: needed }, () => {
     await until(async () => (await acquire(two, web2, 'j1')) === 'ok', 'the lock to be free');
     assert.equal(await release(two, web2, 'j1'), 'ok');
   });
+
+  test('who gives back what it still waits for gets neither; without etcd nothing new is locked', async () => {
+    const [web1, web2] = [newGuest('web1'), newGuest('web2')];
+    etcd.members[0]?.signal('SIGSTOP');
+    const waits = acquire(one, web1, 'k1');
+    await until(async () => (await acquire(one, web2, 'k1')).startsWith('87 '), 'the first to have asked');
+    assert.equal(await release(one, web1, 'k1'), 'ok');
+    assert.match(await waits, /^29 .*'k1' was given back meanwhile/);
+    const said = await acquire(one, web2, 'k2');
+    etcd.members[0]?.signal('SIGCONT');
+    assert.match(said, /^1 .*'k2' cannot be locked in the cluster: /);
+    await until(async () => (await acquire(two, web2, 'k1')) === 'ok', 'the lock to be free');
+    assert.equal(await release(two, web2, 'k1'), 'ok');
+  });
 });
