@@ -19,6 +19,7 @@ export type { LockOptions, OwnerProcess, Waiting } from './manager/lock-options.
 export { listWithDaemon, listWithoutDaemon, type ListedAnywhere } from './manager/list-with-daemon.js';
 export { withLockedGuests } from './manager/locked-guests.js';
 export { inputForDaemon } from './manager/input-for-daemon.js';
+export type { BrokenLock, DeathOfHost } from './manager/cluster-locks.js';
 export { openClusterDriver, type ClusterDriver, type ClusterGuest } from './manager/cluster-driver.js';
 export { openDaemon, type OpenDaemonOptions } from './manager/open-daemon.js';
 export type { DaemonClient, DaemonLockOptions } from './daemon-client/daemon-client.js';
@@ -39,6 +40,9 @@ export {
 } from './doctor/examine-host.js';
 export {
   defineDriver,
+  type BreakProof,
+  type ClusterHold,
+  type ClusterLock,
   type Driver,
   type DriverAbout,
   type DriverFactory,

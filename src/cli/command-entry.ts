@@ -29,10 +29,10 @@ export interface CommandEntry {
   /** What follows the options in the synopsis. */
   readonly operands?: string;
   /**
-   * `behind dashes`: a command behind `--`; `topic`: at most one word; `paths`: any number of them; `hold`: one word;
+   * `behind dashes`: a command behind `--`; `topic`: at most one word; `paths`: any number of them; `hold`, `resource`: one word;
    * `hold and names`: one word, and at least one more; `none`.
    */
-  readonly takes: 'behind dashes' | 'topic' | 'paths' | 'hold' | 'hold and names' | 'none';
+  readonly takes: 'behind dashes' | 'topic' | 'paths' | 'hold' | 'hold and names' | 'resource' | 'none';
   readonly about: readonly string[];
   readonly options: readonly OptionEntry[];
   readonly examples: readonly Example[];

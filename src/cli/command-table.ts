@@ -5,7 +5,7 @@
 
 import type { CommandEntry } from './command-entry.js';
 import { daemonHoldCommands, daemonOptions } from './daemon-hold-commands.js';
-import { help, json, config, input, driver, wait, locking } from './shared-options.js';
+import { conflictExitCode, help, json, config, input, driver, wait, locking } from './shared-options.js';
 
 export type { CommandEntry, Example, OptionEntry } from './command-entry.js';
 
@@ -113,9 +113,62 @@ export const commands: readonly CommandEntry[] = [
       'Shows the holds of this user on this host, also if that is root; each only while its lock is there.',
       'Where a lock daemon (holdfastd) runs, its holds as well, and what libvirt has locked through it.',
       'Who else is in the way of a disk, holdfast who says.',
+      'With --cluster: every hold in the lock cluster, by host and guest, and who waits.',
     ],
-    options: [...daemonOptions, json, help],
-    examples: [{ line: 'holdfast list --json', says: 'The same as data.' }],
+    options: [
+      { name: 'cluster', help: 'List what all hosts of the lock cluster hold, not what you hold here.' },
+      {
+        ...driver,
+        needs: 'cluster',
+        help: 'The driver whose cluster it is (default: as the configuration says).',
+      },
+      ...daemonOptions,
+      json,
+      help,
+    ],
+    examples: [
+      { line: 'holdfast list --json', says: 'The same as data.' },
+      { line: 'holdfast list --cluster', says: 'Which guest runs on which host?' },
+    ],
+  },
+  {
+    name: 'break',
+    summary: 'Break a lock that a dead host has in the lock cluster, on evidence.',
+    operands: 'RESOURCE',
+    takes: 'resource',
+    about: [
+      'RESOURCE is a path, or an identity as holdfast list --cluster --json shows it. Mostly nothing has to be',
+      'broken: the locks of a dead host end with its lease, some seconds after its last renewal. A lock whose',
+      'lease goes on is broken only if you state that its host is dead; that is kept in the cluster, with who',
+      'said it. A holder that lives after all is told that its lock is lost. Whoever takes the lock next has a',
+      'larger fencing token.',
+      'Ends with status 75 if the evidence does not suffice, and 0 if nobody has it.',
+    ],
+    options: [
+      {
+        name: 'host-is-dead',
+        value: 'HOST',
+        needs: 'because',
+        help: 'You have made certain that nothing runs any more on this host (its name, or its machine id). Dangerous.',
+      },
+      {
+        name: 'because',
+        value: 'TEXT',
+        needs: 'host-is-dead',
+        help: 'How that is known; it is kept with the break.',
+      },
+      { ...driver, help: 'The driver whose cluster it is (default: as the configuration says).' },
+      conflictExitCode,
+      config,
+      json,
+      help,
+    ],
+    examples: [
+      {
+        line: "holdfast break --host-is-dead=node7 --because='switched off by the rack at 12:05' net:rbd:pool/web1",
+        says: 'Free a disk at once, without waiting for the end of the lease.',
+      },
+    ],
   },
   ...daemonHoldCommands,
   {

@@ -17,6 +17,7 @@ const functions: Readonly<Record<string, () => Promise<CommandFunction>>> = {
   plan: async () => (await import('./commands/plan.js')).plan,
   who: async () => (await import('./commands/who.js')).who,
   list: async () => (await import('./commands/list.js')).list,
+  break: async () => (await import('./commands/break.js')).breakLock,
   attach: async () => (await import('./commands/attach.js')).attach,
   detach: async () => (await import('./commands/detach.js')).detach,
   suspend: async () => (await import('./commands/suspend.js')).suspend,

@@ -182,6 +182,8 @@ function operandsOf(
     case 'hold':
     case 'hold and names':
       return holdOperands(command, [...words, ...behind]);
+    case 'resource':
+      return resourceOperand(command, [...words, ...behind]);
     case 'none': {
       const extra = word ?? behind[0];
       if (extra !== undefined) {
@@ -191,6 +193,13 @@ function operandsOf(
       return [];
     }
   }
+}
+
+function resourceOperand(command: CommandEntry, words: readonly string[]): readonly string[] {
+  const { name, operands = '' } = command;
+  if (words.length > 1) throw usage(`${name} takes one resource at a time`, seeHelp(command));
+  if (words.length === 1) return words;
+  throw usage(`${name} needs a resource`, `Write: holdfast ${name} [OPTIONS] ${operands}`);
 }
 
 function holdOperands(command: CommandEntry, words: readonly string[]): readonly string[] {

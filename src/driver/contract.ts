@@ -126,8 +126,13 @@ export interface Driver {
    * them again if nobody else has them. Throws if not all of it is held then, and leaves the descriptors to the caller.
    */
   adopt?(owner: Owner, requests: readonly LockRequest[], descriptors: readonly number[]): Promise<Grant>;
-  /** Ends somebody's lock, on evidence that is logged. */
-  breakLock?(resource: Resource, evidence: string): Promise<void>;
+  /**
+   * Ends somebody's lock, on evidence that is logged. With `proof`, only if the holder's lease is gone or it is of the host that
+   * is said to be dead: else throws `IN_USE`.
+   */
+  breakLock?(resource: Resource, evidence: string, proof?: BreakProof): Promise<void>;
+  /** Every hold in the cluster, and who waits. */
+  clusterHolds?(): Promise<readonly ClusterHold[]>;
   /** Returns when it is worth asking again; better than polling. */
   wait?(owner: Owner, requests: readonly LockRequest[], options: AcquireOptions): Promise<void>;
   /** How it would lock a request: the mode that it really takes, or why it cannot. Missing: as asked, if `about.modes` has it. */
@@ -140,6 +145,38 @@ export interface Driver {
   tidy?(requests: readonly LockRequest[]): Promise<void>;
   /** The driver is no longer needed: give back what it needed for itself. */
   end?(): Promise<void>;
+}
+
+export interface BreakProof {
+  /** By name or id: somebody has made certain that nothing of it runs any more. */
+  readonly deadHost?: string;
+}
+
+/** What one owner has in the cluster by one grant. What cannot be read of it is missing, or `?`. */
+export interface ClusterHold {
+  readonly host: string;
+  readonly hostId: string;
+  /** The guest's, or what the command is called. */
+  readonly name: string;
+  /** The name, of a guest. */
+  readonly guest?: string;
+  readonly uuid?: string;
+  readonly pid?: number;
+  readonly startTime?: number;
+  readonly program?: string;
+  /** ISO 8601, UTC. */
+  readonly since?: string;
+  readonly locks: readonly ClusterLock[];
+}
+
+export interface ClusterLock {
+  /** What it is called in the cluster. */
+  readonly identity: string;
+  /** As the holder wrote it. */
+  readonly label: string;
+  readonly mode: Mode | 'waiting';
+  /** The second part of the fencing token. */
+  readonly revision: number;
 }
 
 export type MappedRequest =

@@ -25,6 +25,7 @@ const optional: Record<OptionalFunction, true> = {
   inquire: true,
   adopt: true,
   breakLock: true,
+  clusterHolds: true,
   wait: true,
   mapRequest: true,
   probe: true,

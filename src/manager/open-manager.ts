@@ -3,7 +3,7 @@
  * What `run` of a free disk does not need is imported where it is needed: a command has to start fast.
  */
 import { join } from 'node:path';
-import type { Driver } from '../driver/contract.js';
+import type { ClusterHold, Driver } from '../driver/contract.js';
 import { HoldfastError, isHoldfastError } from '../errors.js';
 import { makePlan, withoutName } from '../plan/make-plan.js';
 import type { PlanOptions } from '../plan/plan-options.js';
@@ -14,6 +14,7 @@ import { aborted, inTime, joinSignals } from './abort.js';
 import { acquirePlan, type AcquireContext, type AcquiredPlan } from './acquire-plan.js';
 import type { CheckedPlan } from './check-plan.js';
 import { ChosenDrivers, type ManagerOptions } from './chosen-drivers.js';
+import type { BrokenLock, DeathOfHost } from './cluster-locks.js';
 import type { Configuration } from './configuration.js';
 import type { DescribedDriver } from './driver-abilities.js';
 import { describeGuest, type GuestInput } from './guest-input.js';
@@ -249,6 +250,24 @@ export class Manager {
     const live = await this.#records();
     const { listHolds } = await import('./list-holds.js');
     return listHolds(live, await this.#driversOfRecords());
+  }
+
+  /** Every hold in the cluster of the drivers that were chosen, by host and name. Throws `UNSUPPORTED`, `CLUSTER_...`. */
+  async clusterHolds(): Promise<readonly ClusterHold[]> {
+    this.#requireOpen();
+    const { holdsInCluster } = await import('./cluster-locks.js');
+    return holdsInCluster(await (await this.#chosen.chain()).started());
+  }
+
+  /**
+   * Breaks the lock that somebody has in the cluster, by its label or identity there: if its lease is gone, or if `death` says that
+   * its host is dead, which is kept in the cluster. Whoever takes it next has a larger token. Nobody has it: undefined.
+   * Throws `IN_USE` without that evidence, `USAGE` for a name of several, `UNSUPPORTED`, `CLUSTER_...`.
+   */
+  async breakLock(name: string, death?: DeathOfHost): Promise<BrokenLock | undefined> {
+    this.#requireOpen();
+    const { breakInCluster } = await import('./cluster-locks.js');
+    return breakInCluster(await (await this.#chosen.chain()).started(), name, death);
   }
 
   /** Records of holds that live; what dead ones left behind is removed. */

@@ -1,5 +1,11 @@
 import { isHoldfastError } from '../../errors.js';
-import { listWithDaemon, listWithoutDaemon, type ListedAnywhere, type ListedHold } from '../../index.js';
+import {
+  listWithDaemon,
+  listWithoutDaemon,
+  type ClusterHold,
+  type ListedAnywhere,
+  type ListedHold,
+} from '../../index.js';
 import { daemonFrom } from '../daemon-hold.js';
 import { managerFrom } from '../manager-from-options.js';
 import type { OptionValues, Parsed } from '../parse-arguments.js';
@@ -12,6 +18,13 @@ import { writeOut } from '../write.js';
 export async function list({ options }: Parsed): Promise<number> {
   const manager = managerFrom(options);
   try {
+    if (options.has('cluster')) {
+      const holds = await manager.clusterHolds();
+      writeOut(
+        options.has('json') ? `${JSON.stringify(holds, null, 2)}\n` : renderCluster(holds, styleFor(1)),
+      );
+      return 0;
+    }
     const holds = await withDaemon(await manager.holds(), options);
     writeOut(options.has('json') ? `${JSON.stringify(holds, null, 2)}\n` : renderHolds(holds, styleFor(1)));
     return 0;
@@ -51,6 +64,18 @@ export function renderHolds(holds: readonly ListedAnywhere[], style: Style, now:
     ]);
   });
   return renderTable(['HELD BY', 'PID', 'SINCE', 'DRIVER', 'MODE', 'RESOURCE'], rows, style);
+}
+
+/** As `renderHolds`, with the host. */
+export function renderCluster(holds: readonly ClusterHold[], style: Style, now: Date = new Date()): string {
+  if (holds.length === 0) return 'Nobody in the cluster holds anything.\n';
+  const rows = holds.flatMap(({ host, guest, name, pid, program, since, locks }) => {
+    const who = guest === undefined ? name : `guest "${guest}"`;
+    const process = pid === undefined ? '-' : program === undefined ? `${pid}` : `${pid} (${program})`;
+    const head = [host, who, process, since === undefined ? '-' : renderSince(since, now)];
+    return locks.map(({ mode, label }, index) => [...(index === 0 ? head : ['', '', '', '']), mode, label]);
+  });
+  return renderTable(['HOST', 'HELD BY', 'PID', 'SINCE', 'MODE', 'RESOURCE'], rows, style);
 }
 
 function throughWhat({ drivers, daemon }: ListedAnywhere): string {

@@ -2,10 +2,12 @@
 import { HoldfastError } from '../../errors.js';
 import { hostName } from '../../system/host.js';
 import { randomHex } from '../../system/random.js';
+import type { BreakProof } from '../../driver/contract.js';
 import type { Resource } from '../../vocabulary.js';
 import { asClusterError } from './client/etcd-failure.js';
 import type { Connection } from './connection.js';
 import { clusterIdentity } from './keys.js';
+import { requireBreakable } from './may-break.js';
 import { parseRecord } from './lock-record.js';
 import { isUnchanged, tooMany } from './lock-transaction.js';
 
@@ -24,8 +26,13 @@ interface BreakRecord {
   readonly holders: readonly unknown[];
 }
 
-/** Nobody holds it: nothing happens. Throws `USAGE` without evidence, `CLUSTER_...`. */
-export async function breakLock(connection: Connection, resource: Resource, evidence: string): Promise<void> {
+/** Nobody holds it: nothing happens. Throws `USAGE` without evidence, `IN_USE` without the proof that is asked for, `CLUSTER_...`. */
+export async function breakLock(
+  connection: Connection,
+  resource: Resource,
+  evidence: string,
+  proof?: BreakProof,
+): Promise<void> {
   if (evidence.trim() === '') {
     throw new HoldfastError('USAGE', `${resource.label}: a lock is broken on evidence only`, {
       resource: resource.label,
@@ -40,6 +47,7 @@ export async function breakLock(connection: Connection, resource: Resource, evid
     for (let round = 0; round < roundsMax; round++) {
       const { kvs } = await client.range(keys.held(identity));
       if (kvs.length === 0) return;
+      if (proof !== undefined) await requireBreakable(connection, client, resource, kvs, proof.deadHost);
       if (kvs.length + 1 > settings.maxOperations) throw tooMany(kvs.length + 1, settings.maxOperations);
       const record: BreakRecord = {
         evidence,

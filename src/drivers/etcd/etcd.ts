@@ -12,6 +12,7 @@ import { modes, type LockRequest, type Owner } from '../../vocabulary.js';
 import { adopt } from './adopt.js';
 import { breakLock } from './break-lock.js';
 import { asClusterError } from './client/etcd-failure.js';
+import { clusterHolds } from './cluster-holds.js';
 import { Connection } from './connection.js';
 import { readEtcdSettings } from './etcd-settings.js';
 import { accept, cancel, offer, withdrawOffers } from './handover.js';
@@ -170,7 +171,8 @@ function etcdDriver(connection: Connection): Driver {
     async adopt(owner, requests) {
       return grantOf(await adopt(connection, owner, requests));
     },
-    breakLock: (resource, evidence) => breakLock(connection, resource, evidence),
+    breakLock: (resource, evidence, proof) => breakLock(connection, resource, evidence, proof),
+    clusterHolds: () => clusterHolds(connection),
     async wait(owner, requests, { signal }) {
       refuseIfAborted(signal);
       if (requests.length === 0) return;
