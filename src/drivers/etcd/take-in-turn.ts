@@ -47,7 +47,8 @@ export async function takeInTurn(
           if (before.length > 0 || round === roundsMax) {
             const identities = new Set(before.map(({ wanted: one }) => one.identity));
             ticket.refused = before.length === 0 ? undefined : { identities, revision: outcome.revision };
-            throw inUse(before.length > 0 ? before : outcome.blockers, wanted);
+            const others = outcome.blockers.filter(({ lock }) => lock.holder !== ticket.holder);
+            throw inUse(before.length > 0 ? before : others, wanted);
           }
           crowded = new Set(outcome.blockers.map(({ wanted: one }) => one.identity));
           if (signal.aborted) throw new HoldfastError('ABORTED', 'the caller gave up; nothing is locked');

@@ -97,6 +97,8 @@ async function decided(connection: Connection, session: Session, attempt: Attemp
     if (error.leaseGone) throw error;
     if (error.outcome !== 'unknown') throw asClusterError(error, 'the locks could not be taken');
     const done = await madeVoid(connection, session, attempt).catch((again: unknown) => {
+      // Without the lease it cannot be done any more either, and what it has done is gone.
+      if (again instanceof EtcdFailure && again.leaseGone) throw again;
       connection.untilDone(session, () => takeBack(connection, session, attempt));
       throw asClusterError(again, 'the locks could not be taken');
     });
