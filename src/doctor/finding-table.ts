@@ -1,5 +1,6 @@
 /** Every kind of finding. docs/doctor.md is compared with it, both ways. */
 import type { FindingEntry, FindingLevel } from './finding-entry.js';
+import { cluster } from './findings/cluster.js';
 import { disks } from './findings/disks.js';
 import { holdfastd } from './findings/holdfastd.js';
 import { host } from './findings/host.js';
@@ -12,7 +13,16 @@ export type { FindingLevel } from './finding-entry.js';
 /** In the order in which they are shown. */
 export const findingLevels: readonly FindingLevel[] = ['problem', 'warning', 'note', 'fine'];
 
-const all = { ...software, ...locks, ...fileSystems, ...disks, ...libvirt, ...holdfastd, ...host };
+const all = {
+  ...software,
+  ...locks,
+  ...fileSystems,
+  ...disks,
+  ...libvirt,
+  ...holdfastd,
+  ...cluster,
+  ...host,
+};
 
 export type FindingId = keyof typeof all;
 

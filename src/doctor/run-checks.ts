@@ -5,6 +5,7 @@ import { readConfiguration, type Configuration } from '../manager/configuration.
 import { Identities } from '../plan/identities.js';
 import { glanceAtPath, lookAtPath, type Seen } from '../plan/look-at-path.js';
 import { readSurroundings, type Surroundings } from '../plan/surroundings.js';
+import { checkCluster } from './check-cluster.js';
 import { checkConfiguration } from './check-configuration.js';
 import { checkFileSystems } from './check-file-system.js';
 import { checkGuests } from './check-guests.js';
@@ -39,6 +40,7 @@ export async function runChecks(
   const found = [...missing, ...(await runCheck('software', checkSoftware, host, disks))];
   const checks: readonly (readonly [name: string, check: Check])[] = [
     ['configuration', () => checkConfiguration(file)],
+    ['lock cluster', () => checkCluster(file)],
     ['visibility', checkVisibility],
     ['libvirt', checkLibvirt],
     ['holdfastd', checkHoldfastd],

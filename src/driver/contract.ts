@@ -131,6 +131,8 @@ export interface Driver {
    * is said to be dead: else throws `IN_USE`.
    */
   breakLock?(resource: Resource, evidence: string, proof?: BreakProof): Promise<void>;
+  /** How each server of its engine is. */
+  examine?(): Promise<readonly ClusterServer[]>;
   /** Every hold in the cluster, and who waits. */
   clusterHolds?(): Promise<readonly ClusterHold[]>;
   /** Returns when it is worth asking again; better than polling. */
@@ -150,6 +152,21 @@ export interface Driver {
 export interface BreakProof {
   /** By name or id: somebody has made certain that nothing of it runs any more. */
   readonly deadHost?: string;
+}
+
+/** A server of a driver's engine, as seen from here. */
+export interface ClusterServer {
+  /** Where it is. */
+  readonly name: string;
+  readonly answers: boolean;
+  /** A majority of the servers is with it. */
+  readonly decides: boolean;
+  readonly version?: string;
+  /** What is to be said of that version. */
+  readonly note?: string;
+  /** It refuses to write, for want of space. */
+  readonly full: boolean;
+  readonly error?: string;
 }
 
 /** What one owner has in the cluster by one grant. What cannot be read of it is missing, or `?`. */

@@ -26,6 +26,7 @@ const optional: Record<OptionalFunction, true> = {
   adopt: true,
   breakLock: true,
   clusterHolds: true,
+  examine: true,
   wait: true,
   mapRequest: true,
   probe: true,

@@ -15,6 +15,7 @@ import { asClusterError } from './client/etcd-failure.js';
 import { clusterHolds } from './cluster-holds.js';
 import { Connection } from './connection.js';
 import { readEtcdSettings } from './etcd-settings.js';
+import { examine } from './examine.js';
 import { accept, cancel, offer, withdrawOffers } from './handover.js';
 import { grantOf, type HeldLock, Holding, holdingOf } from './holding.js';
 import { clusterIdentity } from './keys.js';
@@ -172,6 +173,7 @@ function etcdDriver(connection: Connection): Driver {
       return grantOf(await adopt(connection, owner, requests));
     },
     breakLock: (resource, evidence, proof) => breakLock(connection, resource, evidence, proof),
+    examine: () => examine(connection),
     clusterHolds: () => clusterHolds(connection),
     async wait(owner, requests, { signal }) {
       refuseIfAborted(signal);

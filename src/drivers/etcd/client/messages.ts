@@ -253,11 +253,14 @@ export interface StatusResponse {
   readonly version: string;
   /** 0: this member knows of no leader. */
   readonly leader: bigint;
+  /** What is wrong with it, alarms among it (`memberID:1 alarm:NOSPACE`). */
+  readonly errors: readonly string[];
 }
 export const statusResponse = new MessageType<StatusResponse>({
   header: field(1, header),
   version: field(2, 'string'),
   leader: field(4, 'id'),
+  errors: list(8, 'string'),
 });
 
 export interface AuthenticateRequest {
