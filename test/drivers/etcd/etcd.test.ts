@@ -85,16 +85,22 @@ function etcdctl(...words: string[]): string {
   return execFileSync('etcdctl', [...options, ...words], { env, encoding: 'utf8' });
 }
 
-/** Asks and waits, as a manager does, until it is granted. */
+/** Asks and waits, as a manager does, until it is granted: who waits goes on while etcd does not answer. */
 async function waitFor(driver: FullDriver, who: Owner, wanted: readonly LockRequest[]): Promise<Grant> {
   for (;;) {
     try {
       return await driver.acquire(who, wanted, { signal });
     } catch (error) {
-      if (!isHoldfastError(error, 'IN_USE')) throw error;
+      if (!isHoldfastError(error, 'IN_USE')) await passing(error);
     }
-    await driver.wait(who, wanted, { signal });
+    await driver.wait(who, wanted, { signal }).catch(passing);
   }
+}
+
+async function passing(error: unknown): Promise<void> {
+  if (!isHoldfastError(error, 'CLUSTER_UNREACHABLE') && !isHoldfastError(error, 'CLUSTER_NO_QUORUM'))
+    throw error;
+  await new Promise((resolve) => setTimeout(resolve, 50));
 }
 
 /** Until so many wait for it. */
