@@ -18,6 +18,8 @@ const sinceText = /^.*\bnew Date\(.*\)\.toISOString\(\).*$/gm;
 const others: readonly string[] = [
   // Until when a call to etcd waits for its answer: one that ends early or late is a renewal that is not confirmed, no more.
   'drivers/etcd/client/endpoint.ts',
+  // How long the name of an owner's program is remembered.
+  'drivers/etcd/lock-record.ts',
   // How often the watchdog is fed, not until when.
   'guard/watchdog.ts',
 ];

@@ -100,5 +100,5 @@ test('what is wrong is named', () => {
 test('the relations of the times are checked, and explained with the numbers', () => {
   assert.deepEqual(readEtcdSettings({ ttl: 20 }).timings.renewDeadlineMs, 12_000);
   assert.match(refused({ ttl: '10s', kill_grace: '4s' }).message, /ttl \(10 s\).*kill_grace \(4 s\).*= 11 s/);
-  assert.equal(refused({ ttl: 10, renew_interval: 2 }).setting, 'renew_interval');
+  assert.equal(refused({ ttl: 10, renew_interval: 2.1 }).setting, 'renew_interval');
 });
