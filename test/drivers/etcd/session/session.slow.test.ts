@@ -64,6 +64,16 @@ function notLost(...users: readonly SessionUser[]): void {
   for (const { lost } of users) assert.equal(lost, undefined);
 }
 
+/**
+ * A leader that was stopped or stuck, and goes on, may take leases for expired that its successor has renewed, and have them
+ * revoked: a version with that fault may take a session away then, and says by the deletion that it did.
+ */
+async function goesOn(renewed: () => Promise<unknown>): Promise<void> {
+  const { version } = await client.status();
+  if (versionNote(version) === undefined) await renewed();
+  else await renewed().catch((error: Error) => assert.match(error.message, /was deleted by/));
+}
+
 async function becomesLost(one: SessionUser): Promise<SessionUserLine> {
   await until(() => one.lost !== undefined, 'a session to be lost', leaseMsMax);
   return one.lost as SessionUserLine;
@@ -138,30 +148,9 @@ test(
     } finally {
       stopped?.signal('SIGCONT');
     }
-    const goesOn = Promise.all([one.renewed(3), first.renewed(3)]);
-    const { version } = await client.status();
-    const fault = versionNote(version);
-    // Once it goes on it may take the leases for expired that its successor has renewed, and have them revoked.
-    if (fault !== undefined)
-      await goesOn.catch((error: Error) => assert.match(error.message, /was deleted by/));
-    else await goesOn;
+    await goesOn(() => Promise.all([one.renewed(3), first.renewed(3)]));
   },
 );
-
-test('who reaches only the leader that is stopped loses in time', { skip }, async (t) => {
-  const stopped = etcd.members[await leader()];
-  const one = await user(t, [stopped?.endpoint ?? '']);
-  stopped?.signal('SIGSTOP');
-  try {
-    const passing = passes(one);
-    const lost = await becomesLost(one);
-    const passedMs = await passing;
-    assert.ok(lost.atMs < lost.killAtMs, 'it is told before it would be killed');
-    assert.ok(lost.endMs < passedMs, `it ends ${passedMs - lost.endMs} ms before its lease passes`);
-  } finally {
-    stopped?.signal('SIGCONT');
-  }
-});
 
 test('a rolling restart, the leader too: no loss', { skip }, async (t) => {
   const users = [await user(t, etcd.endpoints), await user(t, etcd.endpoints.toReversed())];
@@ -295,11 +284,9 @@ test(
     const passedMs = await passing;
     assert.ok(lost.atMs < lost.killAtMs, 'it is told before it would be killed');
     assert.ok(lost.endMs < passedMs, `it ends ${passedMs - lost.endMs} ms before its lease passes`);
-    await all.renewed(2);
-    notLost(all);
+    await goesOn(() => all.renewed(2));
     thaw();
     await wait(1_000);
-    await all.renewed(2);
-    notLost(all);
+    await goesOn(() => all.renewed(2));
   },
 );
