@@ -6,7 +6,7 @@
  * Depends on: an etcd of version 3.4 or later that a majority of its servers can write to.
  */
 import { defineDriver } from '../../driver/contract.js';
-import type { Driver, MappedRequest } from '../../driver/contract.js';
+import type { Driver, Grant, MappedRequest } from '../../driver/contract.js';
 import { HoldfastError } from '../../errors.js';
 import { modes, type LockRequest, type Owner } from '../../vocabulary.js';
 import { adopt } from './adopt.js';
@@ -82,6 +82,19 @@ function etcdDriver(connection: Connection): Driver {
     }
   };
 
+  const shrink = async (given: Grant, identities: readonly string[]): Promise<Grant> => {
+    const holding = holdingOf(given);
+    holding.requireHeld();
+    await withdrawn(connection, holding);
+    const goes = [...holding.locks].filter(([identity]) => identities.includes(identity));
+    for (const [identity] of goes) holding.locks.delete(identity);
+    await giveBack(
+      holding,
+      goes.map(([, lock]) => lock),
+    );
+    return grantOf(holding);
+  };
+
   return {
     async acquire(owner, requests, { signal }) {
       return grantOf(await take(owner, requests, signal));
@@ -130,19 +143,9 @@ function etcdDriver(connection: Connection): Driver {
       watchOwnKeys(connection, holding, taken);
       return grantOf(holding);
     },
-    async shrink(given, identities) {
-      const holding = holdingOf(given);
-      holding.requireHeld();
-      await withdrawn(connection, holding);
-      const goes = [...holding.locks].filter(([identity]) => identities.includes(identity));
-      for (const [identity] of goes) holding.locks.delete(identity);
-      await giveBack(
-        holding,
-        goes.map(([, lock]) => lock),
-      );
-      return grantOf(holding);
-    },
+    shrink,
     async reserve(given, identities) {
+      if (settings.reserveMs === 0) return shrink(given, identities);
       const holding = holdingOf(given);
       holding.requireHeld();
       await withdrawn(connection, holding);

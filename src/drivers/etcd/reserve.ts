@@ -9,7 +9,6 @@ import type { Connection } from './connection.js';
 import type { HeldLock, Holding } from './holding.js';
 import { ownerFields, parseRecord, type LockRecord } from './lock-record.js';
 import { isUnchanged, type Blocker } from './lock-transaction.js';
-import type { Session } from './session/open-session.js';
 import { deleteLocks, type Order } from './take-locks.js';
 
 /** Gives back some identities of a holding that is held. Throws `CLUSTER_...`; then they are given back later. */
@@ -26,7 +25,6 @@ export async function reserve(
   if (goes.length === 0) return;
   holding.stopWatching(goes.map(({ key }) => key));
   for (const { request } of goes) holding.locks.delete(request.resource.identity);
-  if (reserveMs === 0) return dropAtOnce(connection, session, goes);
   const holder = connection.newHolder(session);
   const until = new Date(Date.now() + reserveMs).toISOString().replace(/\.\d+Z$/, 'Z');
   const common = ownerFields(owner, holder);
@@ -50,19 +48,6 @@ export async function reserve(
     if (!connection.ended) void drop().catch(() => connection.untilDone(session, drop));
   }, reserveMs);
   timer.unref();
-}
-
-async function dropAtOnce(
-  connection: Connection,
-  session: Session,
-  goes: readonly HeldLock[],
-): Promise<void> {
-  try {
-    await deleteLocks(connection, goes);
-  } catch (error) {
-    connection.untilDone(session, () => deleteLocks(connection, goes));
-    throw asClusterError(error, 'the locks could not be given back yet');
-  }
 }
 
 /** Those that still say what we wrote, or what we held: what somebody has taken over since is his. */
