@@ -164,14 +164,23 @@ export function environmentOf(pid: number): string[] {
   }
 }
 
-/** Ends whatever tests of this file have started and left running. */
+/** One that dies may just have started another: a daemon replaces a keeper that was killed. */
+const endRoundsMax = 500;
+const endPauseMs = 5;
+
+/** Ends whatever tests of this file have started and left running, and what that starts meanwhile. */
 export function endLeftProcesses(): void {
   for (const child of all) child.kill('SIGKILL');
-  for (const pid of leftProcesses()) {
-    try {
-      process.kill(pid, 'SIGKILL');
-    } catch {
-      // It has ended.
+  for (let round = 0; round < endRoundsMax; round++) {
+    const left = leftProcesses();
+    if (left.length === 0) return;
+    for (const pid of left) {
+      try {
+        process.kill(pid, 'SIGKILL');
+      } catch {
+        // It has ended.
+      }
     }
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, endPauseMs);
   }
 }
