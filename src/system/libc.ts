@@ -15,7 +15,8 @@ type Koffi = Pick<typeof import('koffi'), 'load' | 'errno' | 'address' | 'view'>
 let loaded: Koffi | undefined;
 let library: ReturnType<Koffi['load']> | undefined;
 
-function koffi(): Koffi {
+/** Loaded at the first call; only for `system/`. */
+export function koffi(): Koffi {
   loaded ??= loadBinary() ?? (createRequire(import.meta.url)('koffi') as Koffi);
   return loaded;
 }
