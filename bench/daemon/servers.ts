@@ -44,7 +44,7 @@ export async function ourServer(folder: string): Promise<OurServer> {
     disks: newDisks(folder, 'holdfastd-disks'),
     lockd,
     processorTimeNs: () => processorTimeNs(lockd.keeperPid) + processorTimeNs(lockd.daemonPid()),
-    stop: () => lockd.stop(),
+    stop: async () => lockd.stop(),
   };
 }
 

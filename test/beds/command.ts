@@ -5,11 +5,11 @@
  * itself; where it needs another one, in HOLDFAST_TEST. That tells its processes from everyone else's: they are found by it, and ended by it after the test.
  */
 import { spawn, type ChildProcess } from 'node:child_process';
-import { readdirSync, readFileSync } from 'node:fs';
 import { constants } from 'node:os';
 import { join } from 'node:path';
 import { after } from 'node:test';
 import { fileURLToPath } from 'node:url';
+import { endMarkedProcesses, markedProcesses } from './marked-processes.js';
 import { privateRuntime } from './private-folder.js';
 import { until } from './until.js';
 
@@ -147,40 +147,18 @@ export function call(args: readonly string[], options: StartOptions = {}): Promi
   return start(holdfast, args, { input: '', ...options }).ended;
 }
 
-/** Every process that carries this test's runtime directory, but the test itself; zombies have no environment any more. */
-export function leftProcesses(): number[] {
+const marks = (): string[] => {
   const folder = process.env['HOLDFAST_RUNTIME_DIR'];
-  const marks = [`HOLDFAST_RUNTIME_DIR=${folder}`, `HOLDFAST_TEST=${folder}`];
-  return readdirSync('/proc')
-    .map(Number)
-    .filter((pid) => pid > 0 && pid !== process.pid && environmentOf(pid).some((one) => marks.includes(one)));
-}
+  return [`HOLDFAST_RUNTIME_DIR=${folder}`, `HOLDFAST_TEST=${folder}`];
+};
 
-export function environmentOf(pid: number): string[] {
-  try {
-    return readFileSync(`/proc/${pid}/environ`, 'utf8').split('\0');
-  } catch {
-    return []; // It has ended.
-  }
+/** Every process that carries this test's runtime directory, but the test itself. */
+export function leftProcesses(): number[] {
+  return markedProcesses(...marks());
 }
-
-/** One that dies may just have started another: a daemon replaces a keeper that was killed. */
-const endRoundsMax = 500;
-const endPauseMs = 5;
 
 /** Ends whatever tests of this file have started and left running, and what that starts meanwhile. */
 export function endLeftProcesses(): void {
   for (const child of all) child.kill('SIGKILL');
-  for (let round = 0; round < endRoundsMax; round++) {
-    const left = leftProcesses();
-    if (left.length === 0) return;
-    for (const pid of left) {
-      try {
-        process.kill(pid, 'SIGKILL');
-      } catch {
-        // It has ended.
-      }
-    }
-    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, endPauseMs);
-  }
+  endMarkedProcesses(...marks());
 }

@@ -1,15 +1,11 @@
 /** Processes with a session each, built as the product is: with the thread that renews in a file of its own. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { fileURLToPath } from 'node:url';
-import { rolldown } from 'rolldown';
 import type { GuaranteeTimes } from '../../src/driver/contract.js';
+import { buildPrograms } from './build-programs.js';
 import { until } from './until.js';
-
-const root = fileURLToPath(new URL('../..', import.meta.url));
 
 /** What the process says; times are those of CLOCK_BOOTTIME. */
 export interface SessionUserLine extends GuaranteeTimes {
@@ -35,21 +31,14 @@ export interface SessionUser {
 
 /** Compiles the program into a folder; gives its path. */
 export async function buildSessionUser(folder: string): Promise<string> {
-  const programs = join(folder, 'programs');
-  mkdirSync(programs);
-  const build = await rolldown({
-    cwd: root,
-    platform: 'node',
-    input: {
+  const programs = await buildPrograms(
+    folder,
+    {
       'session-user': 'test/beds/etcd-session-user.ts',
       'session-worker': 'src/drivers/etcd/session/session-worker.ts',
     },
-    external: ['koffi', '@grpc/grpc-js'],
-  });
-  await build.write({ dir: programs, format: 'esm', chunkFileNames: '[name]-[hash].js' });
-  await build.close();
-  writeFileSync(join(programs, 'package.json'), '{ "type": "module" }\n');
-  symlinkSync(join(root, 'node_modules'), join(programs, 'node_modules'));
+    ['koffi', '@grpc/grpc-js'],
+  );
   return join(programs, 'session-user.js');
 }
 

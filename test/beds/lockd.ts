@@ -3,14 +3,12 @@
  * for a release so that they start as fast.
  */
 import { spawn, type ChildProcess } from 'node:child_process';
-import { mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { fileURLToPath } from 'node:url';
-import { rolldown } from 'rolldown';
+import { buildPrograms } from './build-programs.js';
+import { endMarkedProcesses } from './marked-processes.js';
 import { until } from './until.js';
-
-const root = fileURLToPath(new URL('../..', import.meta.url));
 
 export interface LockdLine {
   readonly message: string;
@@ -39,28 +37,20 @@ export interface Lockd {
   /** Ends keeper and daemon at the same moment. */
   killBoth(): void;
   /** Ends all of it, without any goodbye. */
-  stop(): Promise<void>;
+  stop(): void;
 }
 
 /** Compiles the programs into a folder; gives it. */
-export async function buildLockd(folder: string): Promise<string> {
-  const programs = join(folder, 'programs');
-  mkdirSync(programs);
-  const build = await rolldown({
-    cwd: root,
-    platform: 'node',
-    input: {
+export function buildLockd(folder: string): Promise<string> {
+  return buildPrograms(
+    folder,
+    {
       'lockd-keeper': 'test/beds/lockd-keeper.ts',
       'lockd-daemon': 'test/beds/lockd-daemon.ts',
       'lockd-worker': 'src/daemon/lockd/lockd-worker.ts',
     },
-    external: ['koffi'],
-  });
-  await build.write({ dir: programs, format: 'esm', chunkFileNames: '[name]-[hash].js' });
-  await build.close();
-  writeFileSync(join(programs, 'package.json'), '{ "type": "module" }\n');
-  symlinkSync(join(root, 'node_modules'), join(programs, 'node_modules'));
-  return programs;
+    ['koffi'],
+  );
 }
 
 /**
@@ -113,19 +103,10 @@ export async function startLockd(
     served: (times) => said('serving', times),
     takeOver: () => void start([...program, '--take-over']),
     killBoth,
-    async stop() {
-      await until(() => {
-        // Whoever still runs may have started another one, which says so in a moment.
-        const started = ['serving', 'the daemon was started'].flatMap(all).map(({ pid = 0 }) => pid);
-        const pids = [...all('keeping').map((line) => line.keeper ?? 0), ...started].filter(isAlive);
-        for (const pid of pids) signal(pid, 'SIGSTOP');
-        for (const pid of pids) signal(pid, 'SIGKILL');
-        return pids.length === 0;
-      }, 'the end of all');
-    },
+    stop: () => endMarkedProcesses(`LOCKD_JOURNAL=${journal}`),
   };
-  await lockd.served(1).catch(async (error: unknown) => {
-    await lockd.stop();
+  await lockd.served(1).catch((error: unknown) => {
+    lockd.stop();
     throw error;
   });
   return lockd;

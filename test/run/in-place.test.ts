@@ -6,15 +6,8 @@ import assert from 'node:assert/strict';
 import { chmodSync, existsSync, readdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, describe, test } from 'node:test';
-import {
-  call,
-  commandFolder,
-  endLeftProcesses,
-  environmentOf,
-  holdfast,
-  leftProcesses,
-  start,
-} from '../beds/command.js';
+import { call, commandFolder, endLeftProcesses, holdfast, leftProcesses, start } from '../beds/command.js';
+import { environmentOf } from '../beds/marked-processes.js';
 import { lockOn, untilFree } from '../beds/observed-lock.js';
 import { end, rawDisk } from '../beds/qemu.js';
 import { until } from '../beds/until.js';

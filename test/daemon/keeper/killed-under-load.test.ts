@@ -106,12 +106,12 @@ class Guest {
 const folder = privateFolder();
 let lockd: Lockd | undefined;
 const all: Guest[] = [];
-after(async () => {
+after(() => {
   for (const guest of all) {
     guest.close();
     guest.process.kill('SIGKILL');
   }
-  await lockd?.stop();
+  lockd?.stop();
 });
 
 test('killed at random moments under load', { skip: lacks('root') }, async () => {

@@ -63,7 +63,7 @@ async function withLockd(
     });
   } finally {
     for (const client of clients) client.close();
-    await lockd.stop();
+    lockd.stop();
   }
 }
 
@@ -223,7 +223,7 @@ describe('keeper and daemon', { skip: lacks('root') }, () => {
         notUnderstood: [],
       });
       assert.deepEqual([...new Set(disks.map(lockOn))], ['write']);
-      await next.stop();
+      next.stop();
     }));
 
   test('a daemon that cannot start is tried again, less and less often', () =>
@@ -314,7 +314,7 @@ describe('keeper and daemon', { skip: lacks('root') }, () => {
         closeSync(fd);
         await releaseAll({ lockd: next, disks: others, client });
       } finally {
-        await next.stop();
+        next.stop();
       }
     }));
 

@@ -79,7 +79,7 @@ describe('the server of the lock protocol', { skip: lacks('root') }, () => {
     try {
       await work(server);
     } finally {
-      await server.stop();
+      server.stop();
     }
   }
 
