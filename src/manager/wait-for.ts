@@ -13,6 +13,12 @@ const pauseGrowth = 1.5;
 /** Even if a driver says at once that it is worth asking: one that is wrong must not take the whole processor. */
 const earlyMs = 2;
 
+/**
+ * How often in a row a driver may say so at once and be believed. What it does not see (somebody writes without a lock) is still
+ * in the way then, and each try looks through all of /proc.
+ */
+const hastyMax = 3;
+
 /** Where drivers watch all that is waited for: as often all the same, in case that one of them misses something. */
 const watchedMsMax = 10_000;
 
@@ -51,6 +57,7 @@ export async function waitFor<Result>(
   let told = onWait === undefined;
   let pauseMs = pauseMsMin;
   let refused = false;
+  let hasty = 0;
   for (;;) {
     const waitedMs = monotonicMs() - start;
     const last = waitedMs >= waitMs;
@@ -68,7 +75,9 @@ export async function waitFor<Result>(
       } else if (last || !refused || !isPassing(error)) throw error;
     }
     const leftMs = Math.max(1, waitMs - (monotonicMs() - start));
-    await pause(Math.min(pauseMs * (0.5 + Math.random()), leftMs), leftMs, worthAsking, signal);
+    const pausedMs = Math.min(pauseMs * (0.5 + Math.random()), leftMs);
+    const saidAtOnce = await pause(pausedMs, leftMs, worthAsking, signal, hasty < hastyMax);
+    hasty = saidAtOnce ? hasty + 1 : 0;
     pauseMs = Math.min(pauseMs * pauseGrowth, pauseMsMax);
   }
 }
@@ -87,19 +96,28 @@ function timeout(refusal: HoldfastError, waitMs: number): HoldfastError {
   );
 }
 
-/** Ends after `ms`, or later while all is watched, but not after `msMax`; or earlier if a driver says so. */
+/**
+ * Ends after `ms`, or later while all is watched, but not after `msMax`; or earlier if a driver says so and is `believed`.
+ * Gives whether one has said so at once.
+ */
 async function pause(
   ms: number,
   msMax: number,
   worthAsking: (over: AbortSignal, watch: Watch) => Promise<void>,
   signal: AbortSignal,
-): Promise<void> {
+  believed: boolean,
+): Promise<boolean> {
+  const start = monotonicMs();
+  let saidAtOnce = false;
   const over = new AbortController();
   const { signal: either, leave } = joinSignals(signal, over.signal);
   try {
     const watch: Watch = { isComplete: false };
     const early = worthAsking(either, watch).then(
-      () => timer(earlyMs, either),
+      () => {
+        saidAtOnce = monotonicMs() - start < pauseMsMin;
+        return timer(saidAtOnce && !believed ? ms : earlyMs, either);
+      },
       (error: unknown) => {
         if (!isPassing(error)) throw error;
         return timer(ms, either);
@@ -111,6 +129,7 @@ async function pause(
     leave();
   }
   if (signal.aborted) throw aborted(signal);
+  return saidAtOnce;
 }
 
 /** As soon after `ms` as it is not all watched. */

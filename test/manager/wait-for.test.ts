@@ -114,3 +114,18 @@ test('a driver that no longer watches is not waited for', async () => {
   };
   assert.equal(await waitFor(attempt, { wait: 5_000 }, fails, new AbortController().signal), 2);
 });
+
+test('a driver that always says at once that it is worth asking is asked as seldom as one that says nothing', async () => {
+  const at: number[] = [];
+  const attempt = (): Promise<number> => {
+    at.push(performance.now());
+    return at.length < 12
+      ? Promise.reject(new HoldfastError('IN_USE', 'somebody writes without a lock'))
+      : Promise.resolve(at.length);
+  };
+  const atOnce = (): Promise<void> => Promise.resolve();
+  await waitFor(attempt, { wait: true }, atOnce, new AbortController().signal);
+  const pauses = at.slice(1).map((ms, index) => ms - (at[index] ?? 0));
+  // The pauses grow from 20 ms by a half each, and are shortened by a half at most.
+  assert.ok(Math.min(...pauses.slice(-4)) > 100, pauses.map(Math.round).join(' '));
+});
