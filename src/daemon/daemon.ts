@@ -10,6 +10,7 @@ import type { DaemonEvent, EventLog } from './api/event-log.js';
 import { explainLock } from './explain-lock.js';
 import { Channel } from './keeper/channel.js';
 import { KeeperReplacement } from './keeper/replace-keeper.js';
+import { ownKeeper } from './keeper/start-keeper.js';
 import type { LockdEvent } from './lockd/lockd-event.js';
 import { LockdThread, type LockdStart } from './lockd/lockd-thread.js';
 import { openLog, type DaemonLog } from './log.js';
@@ -48,15 +49,22 @@ export async function runDaemon(
   });
   lockd.on('event', (event) => logLockdEvent(log, event));
   if (log.isLevelEnabled('debug')) lockd.reportEverything(true);
-  const channel = new Channel(socketOf(sockets, 'channel:api'), true);
-  channel.takeKept();
   const keeper = new KeeperReplacement({
     keeper: [process.execPath, ...process.argv.slice(1)] as [string, ...string[]],
+    current: ownKeeper(socketOf(sockets, 'channel:api')),
     sockets,
-    apiEnd: () => channel.renew(),
+    apiEnds: () => channel.renew(),
     failed: (error) => log.error({ err: error }, 'another keeper could not be started'),
+    standsStill: (keeperPid, again) =>
+      log.error({ keeper: keeperPid }, `the keeper stands still, and is ${again ? 'killed' : 'woken'}`),
   });
-  lockd.on('keeper ended', (end) => void keeper.replace(end));
+  const channel = new Channel(socketOf(sockets, 'channel:api'), {
+    remember: true,
+    standsStill: (again) => keeper.rouse(again),
+  });
+  channel.takeKept();
+  lockd.on('keeper stands still', (again) => keeper.rouse(again));
+  lockd.on('keeper ended', (ends) => void keeper.replace(ends));
   const start = await lockd.started;
   logStart(log, start, options, restarts);
   // Before the API, whose loading keeps this thread busy: what an earlier daemon held is renewed by nobody until then.
@@ -75,6 +83,8 @@ export async function runDaemon(
     listen: (events) => logEvents(log, events),
   });
   log.info({ holds: api.holds(), socket: options.apiSocket }, 'serving the API');
+  // Nobody waits for the servers' answers.
+  void cluster?.nameServers();
   serviceManager.ready(`${start.adopted + start.takenAgain} locks of libvirt, ${api.holds()} holds`);
 
   const signal = await ended;

@@ -16,7 +16,14 @@ import type { HostGuard } from './host-guard.js';
 import { stopGuest, type GuestAction } from './stop-guest.js';
 
 export type ClusterEvent =
-  'lost' | 'not given back yet' | 'taken up' | 'not taken up yet' | 'left to the next daemon';
+  | 'lost'
+  | 'not given back yet'
+  | 'taken up'
+  | 'not taken up yet'
+  | 'not understood'
+  | 'left to the next daemon'
+  | 'server with a fault'
+  | 'server does not answer';
 
 export interface ClusterLocksOptions {
   readonly cluster: ClusterDriver;
@@ -80,7 +87,7 @@ export class ClusterLocks {
 
   /** What the daemon before had in the cluster; to be called once: nothing is done before it. It goes on until all is taken up or lost. */
   async takeUp(locks: readonly Lock[]): Promise<void> {
-    const { files } = this.#options;
+    const { files, tell } = this.#options;
     const wanted = new Map<string, { readonly owner: LockdOwner; readonly locks: Lock[] }>();
     for (const lock of locks.filter(({ survived }) => survived === true)) {
       for (const owner of lock.owners) {
@@ -89,8 +96,9 @@ export class ClusterLocks {
         wanted.set(keyOf(owner), one);
       }
     }
-    for (const { owner, things } of files.readAll())
-      this.#guests.set(keyOf(owner), this.#newLocks(owner, things));
+    const { guests, notUnderstood } = files.readAll();
+    for (const file of notUnderstood) tell('not understood', { file });
+    for (const { owner, things } of guests) this.#guests.set(keyOf(owner), this.#newLocks(owner, things));
     for (const { owner } of wanted.values()) this.#guestOf(owner);
     const all = [...this.#guests.values()].map((guest) =>
       this.#takeUpOne(guest, wanted.get(keyOf(guest.guest))?.locks ?? []),
@@ -98,6 +106,16 @@ export class ClusterLocks {
     this.#begin();
     await Promise.all(all);
     if (!this.#isOver) this.#options.guard.dismissBefore();
+  }
+
+  /** Says what is to be said of the servers: what their versions do, and which of them do not answer. Never throws. */
+  async nameServers(): Promise<void> {
+    const { cluster, tell } = this.#options;
+    const servers = (await cluster.driver.examine?.().catch(() => [])) ?? [];
+    for (const { name: server, version, note, answers, error } of servers) {
+      if (note !== undefined) tell('server with a fault', { server, version, note });
+      if (!answers) tell('server does not answer', { server, why: error });
+    }
   }
 
   /** Leaves what is held to the next daemon: the lease goes on for its time, and the guard guards. */

@@ -38,19 +38,21 @@ export class GuestFiles {
     rmSync(this.#path(owner), { force: true });
   }
 
-  /** Of this boot; what cannot be read is none. */
-  readAll(): readonly WrittenGuest[] {
-    const names = readdirSync(this.#folder).filter((name) => name.endsWith('.json'));
-    return names.flatMap((name) => {
-      try {
-        const said = JSON.parse(readFileSync(join(this.#folder, name), 'utf8')) as Written;
-        if (said.format !== format || said.boot !== bootId()) throw new RangeError('of another boot');
-        return [{ owner: said.owner, things: new Map(said.things) }];
-      } catch {
-        rmSync(join(this.#folder, name), { force: true });
-        return [];
-      }
-    });
+  /**
+   * Those of this boot. What another build has written in a form that this one does not know stays, for one that does, and so does
+   * what cannot be read: `notUnderstood` has their names. What was written before this boot of the kernel is removed.
+   */
+  readAll(): { readonly guests: readonly WrittenGuest[]; readonly notUnderstood: readonly string[] } {
+    const guests: WrittenGuest[] = [];
+    const notUnderstood: string[] = [];
+    for (const name of readdirSync(this.#folder).filter((one) => one.endsWith('.json'))) {
+      const path = join(this.#folder, name);
+      const said = read(path);
+      if (said !== undefined && said.boot !== bootId()) rmSync(path, { force: true });
+      else if (said?.format !== format || !isGuest(said)) notUnderstood.push(name);
+      else guests.push({ owner: said.owner, things: new Map(said.things) });
+    }
+    return { guests, notUnderstood };
   }
 
   #path({ pid, startTime }: LockdOwner): string {
@@ -63,4 +65,18 @@ interface Written {
   readonly boot: unknown;
   readonly owner: LockdOwner;
   readonly things: readonly (readonly [string, readonly LockRequest[]])[];
+}
+
+/** Undefined: it has no form that says when it was written. */
+function read(path: string): Written | undefined {
+  try {
+    const said = JSON.parse(readFileSync(path, 'utf8')) as Written;
+    return typeof said?.boot === 'string' ? said : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+function isGuest({ owner, things }: Written): boolean {
+  return typeof owner?.pid === 'number' && typeof owner.startTime === 'number' && Array.isArray(things);
 }
