@@ -11,6 +11,7 @@ import { start, type Running, type StartOptions } from './command.js';
 import { firstChild } from './glusterfs.js';
 import { holdfastdCommand } from './holdfastd.js';
 import { LockClient } from './lock-client.js';
+import { stuckForks } from './stuck-fork.js';
 import { until } from './until.js';
 
 export type LockDaemon = 'virtlockd' | 'holdfastd';
@@ -80,6 +81,7 @@ export class LibvirtSystem {
   readonly #init: number;
   #lockDaemon: Running | undefined;
   #libvirtd: Running | undefined;
+  #stuckForks = 0;
 
   private constructor(options: LibvirtSystemOptions, own: string, outer: Running, initPid: number) {
     this.name = options.name;
@@ -200,19 +202,24 @@ export class LibvirtSystem {
   /** Runs virsh; fails as it fails. Throws if it does not come back. */
   async tryVirsh(...args: readonly string[]): Promise<VirshEnd> {
     const running = this.start('virsh', ['-q', '-c', this.#uri, ...args], { input: '' });
-    let late: NodeJS.Timeout | undefined;
-    const hangs = new Promise<never>((_, reject) => {
-      late = setTimeout(() => {
-        running.child.kill('SIGKILL');
-        reject(new Error(`virsh ${args.join(' ')} on ${this.name} hangs`));
-      }, virshMsMax);
-    });
-    try {
-      const { status, stdout, stderr } = await Promise.race([running.ended, hangs]);
-      return { ok: status === 0, text: status === 0 ? stdout : stderr };
-    } finally {
-      clearTimeout(late);
+    if (!(await endsInTime(running)) && !(this.#endStuckForks() && (await endsInTime(running)))) {
+      running.child.kill('SIGKILL');
+      throw new Error(`virsh ${args.join(' ')} on ${this.name} hangs`);
     }
+    const { status, stdout, stderr } = await running.ended;
+    return { ok: status === 0, text: status === 0 ? stdout : stderr };
+  }
+
+  /** How often libvirtd waited for a child that nobody could wake, and that was ended for it. */
+  get stuckForks(): number {
+    return this.#stuckForks;
+  }
+
+  #endStuckForks(): boolean {
+    const stuck = stuckForks([this.#init, firstChild(this.#libvirtd?.pid ?? 0)]);
+    for (const pid of stuck) process.kill(pid, 'SIGKILL');
+    this.#stuckForks += stuck.length;
+    return stuck.length > 0;
   }
 
   /** Runs virsh; gives what it prints, throws if it fails. */
@@ -338,6 +345,18 @@ export class LibvirtSystem {
       // It has ended.
     }
     await this.#outer.exited;
+  }
+}
+
+async function endsInTime(running: Running): Promise<boolean> {
+  let late: NodeJS.Timeout | undefined;
+  const tooLate = new Promise<false>((resolve) => {
+    late = setTimeout(() => resolve(false), virshMsMax);
+  });
+  try {
+    return await Promise.race([running.ended.then(() => true), tooLate]);
+  } finally {
+    clearTimeout(late);
   }
 }
 
