@@ -62,8 +62,6 @@ async function keep(
     adopted === undefined
       ? await takePlace(options, gid, successorPath)
       : { before: undefined, served: servedBy(adopted.sockets) };
-  if (adopted !== undefined || before !== undefined)
-    for (const guard of Object.values(served.guards)) writePid(guard);
   const keeper = new Keeper({
     daemon: [process.execPath, fileURLToPath(import.meta.url), ...argv],
     sockets: descriptorsOf(served),
@@ -74,6 +72,8 @@ async function keep(
     ...(adopted === undefined ? {} : { adopt: adopted.daemon }),
   });
   before?.confirm();
+  if (adopted !== undefined || before !== undefined)
+    for (const guard of Object.values(served.guards)) writePid(guard);
   if ((await keeper.run()) === 'stopped') {
     keeper.close();
     closeSockets(served);

@@ -3,7 +3,7 @@
  *
  * A descriptor in the queue of a socket is open: its locks are held even if the sender ends before anyone received it.
  */
-import { pauseThread } from './clock.js';
+import { monotonicMs, pauseThread } from './clock.js';
 import { errno, libcAddress, libcFunction, systemError } from './libc.js';
 
 /** The kernel's limit for one message (SCM_MAX_FD). */
@@ -26,6 +26,8 @@ const ECONNRESET = 104;
 const ETOOMANYREFS = 109;
 /** Until some of a user's descriptors that are on their way have been received: root has no limit of them. */
 const retryMs = 1;
+/** Nobody receives them who does not within this. */
+const retryMsMax = 5_000;
 
 /** `struct cmsghdr`: u64 length with the header, i32 level, i32 type; the data is padded to 8 bytes. */
 const controlHeaderBytes = 16;
@@ -42,7 +44,7 @@ const recvmsg = libcFunction<[fd: number, header: Buffer, flags: number]>(
 
 /** One way of a socket, with buffers of its own: what the kernel is told are addresses, which must not move. */
 export class DescriptorMessages {
-  readonly #fd: number;
+  #fd: number;
   /** What is sent, and what was received last. */
   readonly buffer: Buffer;
   readonly #vector = Buffer.alloc(16);
@@ -63,8 +65,17 @@ export class DescriptorMessages {
     this.#control.writeInt32LE(SCM_RIGHTS, 12);
   }
 
-  /** Sends the first `bytes` of `buffer`. Blocks while the queue is full, unless the socket does not. Throws `EPIPE` where nobody receives. */
-  send(bytes: number, descriptors: readonly number[]): void {
+  /** From now on this is sent to, and received from. */
+  moveTo(fd: number): void {
+    this.#fd = fd;
+  }
+
+  /**
+   * Sends the first `bytes` of `buffer`. Blocks while the queue is full, unless the socket does not, or `wait` is false. Throws
+   * `EPIPE` where nobody receives, and `EAGAIN` where there is no room, for as long as the socket is to wait: the queue is full,
+   * or more descriptors of this user are on their way than may be, and stay there.
+   */
+  send(bytes: number, descriptors: readonly number[], wait = true): void {
     const has = descriptors.length > 0;
     // The upper halves of lengths stay zero.
     this.#vector.writeUInt32LE(bytes, 8);
@@ -77,10 +88,14 @@ export class DescriptorMessages {
     for (let index = 0; index < descriptors.length; index++) {
       this.#control.writeInt32LE(descriptors[index] ?? -1, controlHeaderBytes + index * 4);
     }
-    while (sendmsg(this.#fd, this.#header, MSG_NOSIGNAL) === -1) {
+    const flags = MSG_NOSIGNAL | (wait ? 0 : MSG_DONTWAIT);
+    let endMs: number | undefined;
+    while (sendmsg(this.#fd, this.#header, flags) === -1) {
       const number = errno();
-      if (number === ETOOMANYREFS) pauseThread(retryMs);
-      else if (number !== EINTR && number !== ECONNRESET) throw systemError('sendmsg', number);
+      if (number === EINTR || number === ECONNRESET) continue;
+      if (number !== ETOOMANYREFS || monotonicMs() >= (endMs ??= monotonicMs() + retryMsMax))
+        throw systemError('sendmsg', number === ETOOMANYREFS ? EAGAIN : number);
+      pauseThread(retryMs);
     }
   }
 

@@ -38,6 +38,9 @@ const keeper = new Keeper({
   ...(before === undefined ? {} : { things: before.things }),
   ...(adopted === undefined ? {} : { adopt: adopted.daemon }),
 });
+// Another one that dies before it has taken over, and one that hangs.
+if (before !== undefined && env['LOCKD_NEVER_TAKES'] !== undefined) exit(1);
+process.on('SIGUSR2', () => Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0));
 before?.confirm();
 say('keeping', {});
 const end = await keeper.run();

@@ -33,7 +33,7 @@ export interface Lockd {
   /** Waits until keepers and daemons have said something so often. */
   said(message: string, times?: number): Promise<void>;
   /** Starts a keeper that is to take over. */
-  takeOver(): void;
+  takeOver(more?: Readonly<Record<string, string>>): void;
   /** Ends keeper and daemon at the same moment. */
   killBoth(): void;
   /** Ends all of it, without any goodbye. */
@@ -67,10 +67,10 @@ export async function startLockd(
   const journal = join(folder, 'lockd.journal');
   const program = [process.execPath, join(programs, 'lockd-keeper.js'), socket];
   const lines: LockdLine[] = [];
-  const start = (command: readonly string[]): ChildProcess => {
+  const start = (command: readonly string[], more: Readonly<Record<string, string>> = {}): ChildProcess => {
     const keeper = spawn(command[0] ?? '', command.slice(1), {
       stdio: ['ignore', 'pipe', 'inherit'],
-      env: { ...process.env, LOCKD_JOURNAL: journal, ...environment },
+      env: { ...process.env, LOCKD_JOURNAL: journal, ...environment, ...more },
     });
     createInterface({ input: keeper.stdout }).on('line', (line) => {
       lines.push(JSON.parse(line) as LockdLine);
@@ -101,7 +101,7 @@ export async function startLockd(
     lines,
     said,
     served: (times) => said('serving', times),
-    takeOver: () => void start([...program, '--take-over']),
+    takeOver: (more) => void start([...program, '--take-over'], more),
     killBoth,
     stop: () => endMarkedProcesses(`LOCKD_JOURNAL=${journal}`),
   };

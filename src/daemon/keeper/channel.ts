@@ -6,10 +6,13 @@
  *
  * Where somebody has ended the keeper, what is held is held by this process, and by the journal: still better than to give
  * it up, or to refuse to give it back. `renew` makes a channel for the keeper that takes its place.
+ *
+ * The queue of a keeper that stands still (SIGSTOP, a debugger) is full at some time. Who waits for such a one has everybody
+ * wait who wants a lock: so it is woken, and one that does not read then either counts as ended, and is to be ended.
  */
 import { closeSync } from 'node:fs';
-import { messageSocketPair, setSendBuffer } from '../../system/unix-socket.js';
-import { keepKind, KeepReader, KeepWriter, type KeepKind } from './keep-message.js';
+import { messageSocketPair, setSendBuffer, setSendTimeout } from '../../system/unix-socket.js';
+import { keepKind, KeepReader, KeepWriter, staysFull, type KeepKind } from './keep-message.js';
 
 /** Something that outlived an earlier daemon. */
 export interface Kept {
@@ -20,20 +23,45 @@ export interface Kept {
 
 /** Of messages that the keeper has not read yet: some thousands. */
 export const queueBytes = 8 * 1024 * 1024;
+/** A keeper reads 50 ms after something has come. */
+const roomMsMax = 5_000;
+
+export interface ChannelOptions {
+  /** What is kept, for `renew`; whoever has another list of it saves the memory. */
+  readonly remember?: boolean;
+  /**
+   * The keeper has read nothing for so long that its queue is full. `again`: so it was when this was said before, the keeper
+   * counts as ended, and what is held is to be given to another one; else it is waited for once more.
+   */
+  readonly standsStill?: (again: boolean) => void;
+  /** How long there may be no room, in whole seconds, twice. */
+  readonly roomMs?: number;
+}
 
 export class Channel {
+  readonly #options: ChannelOptions;
   #fd: number;
   #writer: KeepWriter;
   #keeperEnded = false;
   readonly #kept: Map<number, Kept> | undefined;
   #first: readonly Kept[] | undefined;
 
-  /** @param remember what is kept, for `renew`; whoever has another list of it saves the memory. */
-  constructor(fd: number, remember = false) {
+  constructor(fd: number, options: ChannelOptions = {}) {
+    this.#options = options;
     this.#fd = fd;
-    this.#kept = remember ? new Map() : undefined;
+    this.#kept = options.remember === true ? new Map() : undefined;
     setSendBuffer(fd, queueBytes);
-    this.#writer = new KeepWriter(fd);
+    this.#writer = this.#patientWriter();
+  }
+
+  #patientWriter(): KeepWriter {
+    const { standsStill, roomMs = roomMsMax } = this.#options;
+    setSendTimeout(this.#fd, roomMs);
+    const isFull = (): number => {
+      standsStill?.(false);
+      return this.#fd;
+    };
+    return new KeepWriter(this.#fd, { waits: true, isFull });
   }
 
   /** Readable when the keeper has ended, after `takeKept`. Another one after `renew`. */
@@ -126,19 +154,27 @@ export class Channel {
   }
 
   /**
-   * Makes a channel for another keeper, with everything that is kept in its queue. Gives the keeper's end of it, which
-   * holds all of it from now on, whoever has it. What is kept is what was remembered, unless it is given.
+   * Makes a channel for another keeper, with everything that is kept in its queue. Gives the keeper's ends, which hold all
+   * of it from now on, whoever has them: to be read in their order. The last one is the channel; those before it are there
+   * where a queue has no room for all (a user's own is small), because nobody reads yet. What is kept is what was
+   * remembered, unless it is given.
    */
-  renew(kept: Iterable<Kept> = this.#kept?.values() ?? []): number {
-    const [end, own] = messageSocketPair();
-    setSendBuffer(own, queueBytes);
-    closeSync(this.#fd);
-    this.#fd = own;
-    this.#writer = new KeepWriter(own);
+  renew(kept: Iterable<Kept> = this.#kept?.values() ?? []): readonly number[] {
+    const ends: number[] = [];
+    const another = (): number => {
+      closeSync(this.#fd);
+      const [end, own] = messageSocketPair();
+      setSendBuffer(own, queueBytes);
+      ends.push(end);
+      this.#fd = own;
+      return own;
+    };
+    this.#writer = new KeepWriter(another(), { waits: false, isFull: another });
     this.#keeperEnded = false;
     for (const { id, record, descriptors } of [...kept]) this.keepLater(id, record, descriptors);
     this.commit();
-    return end;
+    if (!this.#keeperEnded) this.#writer = this.#patientWriter();
+    return ends;
   }
 
   #add(kind: KeepKind, id: number, record: string, descriptors: readonly number[]): void {
@@ -151,7 +187,9 @@ export class Channel {
   }
 
   #lost(error: unknown): void {
-    if ((error as NodeJS.ErrnoException).code !== 'EPIPE') throw error;
+    const full = staysFull(error);
+    if (!full && (error as NodeJS.ErrnoException).code !== 'EPIPE') throw error;
     this.noticeEnd();
+    if (full) this.#options.standsStill?.(true);
   }
 }

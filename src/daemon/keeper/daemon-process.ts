@@ -20,7 +20,8 @@ import { KeeperEnd, type KeptThings } from './kept-things.js';
 export interface AdoptedDaemon {
   readonly pid: number;
   readonly startTime: number;
-  readonly channels: Readonly<Record<ChannelName, number>>;
+  /** As `Channel.renew` gives them. */
+  readonly channels: Readonly<Record<ChannelName, readonly number[]>>;
 }
 
 type Things = Readonly<Record<ChannelName, KeptThings>>;
@@ -72,7 +73,15 @@ export class DaemonProcess {
   }
 
   static adopt({ pid, startTime, channels }: AdoptedDaemon, epoll: Epoll, things: Things): DaemonProcess {
-    return new DaemonProcess(pid, startTime, channels, epoll, things);
+    const last: Record<ChannelName, number> = { lockd: -1, api: -1 };
+    for (const name of channelNames) {
+      last[name] = channels[name].at(-1) ?? -1;
+      for (const fd of channels[name].slice(0, -1)) {
+        new KeeperEnd(fd, things[name]).drain();
+        closeSync(fd);
+      }
+    }
+    return new DaemonProcess(pid, startTime, last, epoll, things);
   }
 
   /** Gives an error where the program could not be started: nothing of it is left then. */

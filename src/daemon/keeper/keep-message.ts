@@ -38,16 +38,27 @@ export const recordBytesMax = 128 * 1024;
 export const messageBytesMax = headerBytes + recordBytesMax;
 const idMax = 2 ** 48 - 1;
 
+/** What can be done about a queue that stays full. */
+export interface FullQueue {
+  /** Whether a message waits for room in the queue, as long as the socket is to. */
+  readonly waits: boolean;
+  /** A message was not taken. Gives the descriptor that it is sent to once more, and what follows as well. */
+  readonly isFull: () => number;
+}
+
 /** Writes entries into one message after another. Nothing is sent before `commit`. */
 export class KeepWriter {
   readonly #messages: DescriptorMessages;
+  readonly #queue: FullQueue | undefined;
   readonly #descriptors: number[] = [];
   #end = 0;
   #recordStart = 0;
   #muted = false;
 
-  constructor(fd: number) {
+  /** @param queue missing: one that stays full is an error. */
+  constructor(fd: number, queue?: FullQueue) {
     this.#messages = new DescriptorMessages(fd, messageBytesMax);
+    this.#queue = queue;
   }
 
   /** What the message is made of: the record of the last entry is from `recordStart` to `end`. */
@@ -103,17 +114,30 @@ export class KeepWriter {
     this.#muted = true;
   }
 
-  /** Sends what was added. Blocks while the queue is full. Throws `EPIPE` where nobody receives. */
+  /** Sends what was added. Blocks while the queue is full. Throws what `DescriptorMessages` throws: what was added is gone. */
   commit(): void {
     if (this.#end === 0) return;
     try {
-      if (!this.#muted) this.#messages.send(this.#end, this.#descriptors);
+      if (!this.#muted) this.#send(this.#queue?.waits ?? true);
     } finally {
       this.#end = 0;
       this.#descriptors.length = 0;
     }
   }
+
+  #send(wait: boolean): void {
+    try {
+      this.#messages.send(this.#end, this.#descriptors, wait);
+    } catch (error) {
+      if (this.#queue === undefined || !staysFull(error)) throw error;
+      this.#messages.moveTo(this.#queue.isFull());
+      this.#messages.send(this.#end, this.#descriptors, wait);
+    }
+  }
 }
+
+/** Whether that is the error of a message for which there was no room. */
+export const staysFull = (error: unknown): boolean => (error as NodeJS.ErrnoException).code === 'EAGAIN';
 
 export interface KeepEntry {
   readonly kind: KeepKind;

@@ -88,11 +88,12 @@ export class Keeper {
     }
   }
 
-  /** Runs until it is told to stop, or another keeper has taken over. */
+  /** Runs until it is told to stop, or another keeper has taken over: from the call on it is the keeper, and no other one. */
   async run(): Promise<'stopped' | 'taken over'> {
     const stop = (): void => this.#stop();
     const replace = (): void => this.#replace();
     process.on('SIGTERM', stop).on('SIGINT', stop).on('SIGHUP', replace);
+    this.#successors?.publish();
     for (;;) {
       this.#beInTime();
       this.#options.store?.tell(monotonicMs());

@@ -6,7 +6,7 @@
  * goes away before, nothing has happened. So at no time do two of them start daemons, and at no time has neither of
  * them the descriptors.
  */
-import { closeSync, rmSync } from 'node:fs';
+import { closeSync, renameSync, rmSync } from 'node:fs';
 import { readable, type Epoll } from '../../system/epoll.js';
 import { peerCredentials } from '../../system/peer-credentials.js';
 import { acceptConnection, listenMessages, setSendTimeout } from '../../system/unix-socket.js';
@@ -19,6 +19,7 @@ export const takeOverVersion = '1';
 /** One that does not read for so long will not read at all. */
 const giveMsMax = 10_000;
 const ownerOnly = 0o177;
+const unpublishedSuffix = '.new';
 
 export class SuccessorSocket {
   readonly #path: string;
@@ -26,18 +27,27 @@ export class SuccessorSocket {
   readonly #epoll: Epoll;
   #isDeaf = false;
 
-  /** Takes the place of a socket that was left there; whether somebody serves is known elsewhere. */
+  /**
+   * Nobody finds it before `publish`: one that takes over may yet end before it has, and then the keeper before it is to be
+   * found there.
+   */
   constructor(path: string, epoll: Epoll) {
     this.#path = path;
     this.#epoll = epoll;
-    rmSync(path, { force: true });
+    const unpublished = `${path}${unpublishedSuffix}`;
+    rmSync(unpublished, { force: true });
     const umask = process.umask(ownerOnly);
     try {
-      this.#fd = listenMessages(path, 1);
+      this.#fd = listenMessages(unpublished, 1);
     } finally {
       process.umask(umask);
     }
     epoll.add(this.#fd, readable);
+  }
+
+  /** Takes the place of a socket that is there; that nobody else is the keeper is known elsewhere. */
+  publish(): void {
+    renameSync(`${this.#path}${unpublishedSuffix}`, this.#path);
   }
 
   /** Undefined: it was nothing of this socket's, or nobody who may take over. */

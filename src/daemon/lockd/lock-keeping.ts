@@ -16,8 +16,8 @@ export interface LockKeepingOptions {
   readonly channel: Channel;
   /** The journal can be written no more (its file system is full): from now on the keeper alone outlives the daemon. */
   readonly journalFailed: (error: Error) => void;
-  /** Somebody has ended the keeper. Whoever gets this end of a new channel has everything; it is to be another keeper. */
-  readonly keeperEnded: (end: number) => void;
+  /** Somebody has ended the keeper. Whoever gets these ends of a new channel has everything; it is to be another keeper. */
+  readonly keeperEnded: (ends: readonly number[]) => void;
 }
 
 /** What stands in the message to the keeper and not yet in the journal: where its record is. */

@@ -31,13 +31,14 @@ export interface LockdThreadOptions {
 export type LockdStart = TakenUp;
 
 /**
- * Emits `event` with a `LockdEvent`, `error` when the thread has failed, and `keeper ended` with another keeper's end of the
- * thread's channel: whoever gets it has everything that is held.
+ * Emits `event` with a `LockdEvent`, `error` when the thread has failed, `keeper stands still` as `ChannelOptions` has it, and
+ * `keeper ended` with another keeper's ends of the thread's channel: whoever gets them has everything that is held.
  */
 export class LockdThread extends EventEmitter<{
   event: [LockdEvent];
   error: [Error];
-  'keeper ended': [end: number];
+  'keeper stands still': [again: boolean];
+  'keeper ended': [ends: readonly number[]];
 }> {
   readonly #worker: Worker;
   readonly #wakeFd = newEventFd();
@@ -116,7 +117,10 @@ export class LockdThread extends EventEmitter<{
         this.emit('event', news.event);
         return;
       case 'keeper ended':
-        this.emit('keeper ended', news.end);
+        this.emit('keeper ended', news.ends);
+        return;
+      case 'keeper stands still':
+        this.emit('keeper stands still', news.again);
         return;
       case 'locks':
         this.#lists.get(news.token)?.(news.locks);

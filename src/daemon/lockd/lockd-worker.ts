@@ -53,8 +53,10 @@ export type LockdNews =
   | { readonly news: 'explain'; readonly token: number; readonly path: string; readonly pid: number }
   | { readonly news: 'in cluster'; readonly wish: ClusterWish }
   | { readonly news: 'locks'; readonly token: number; readonly locks: readonly Lock[] }
-  /** `end` is a new keeper's end of this thread's channel, with everything in it. */
-  | { readonly news: 'keeper ended'; readonly end: number };
+  /** As `ChannelOptions.standsStill`. */
+  | { readonly news: 'keeper stands still'; readonly again: boolean }
+  /** `ends` are a new keeper's ends of this thread's channel, with everything in them. */
+  | { readonly news: 'keeper ended'; readonly ends: readonly number[] };
 
 /**
  * An ordinary stop lets those who are in the middle of something finish, for so long: a request that gets lost with its
@@ -78,18 +80,20 @@ function serve(port: MessagePort, data: LockdWorkerData): void {
   const epoll = new Epoll();
   const table = new LockTable();
   const owners = new OwnerWatch(epoll);
-  const channel = new Channel(data.channel);
+  const channel = new Channel(data.channel, {
+    standsStill: (again) => tell({ news: 'keeper stands still', again }),
+  });
   let channelFd = channel.fd;
   const held = new HeldLocks({
     table,
     channel,
     journalFailed: (error) => reports.tell('journal failed', { why: error.message }),
-    keeperEnded: (end) => {
+    keeperEnded: (ends) => {
       // The closed one has left epoll by itself.
       channelFd = channel.fd;
       epoll.add(channelFd, readable);
       reports.tell('keeper ended', { locks: table.size });
-      tell({ news: 'keeper ended', end });
+      tell({ news: 'keeper ended', ends });
     },
   });
   const cluster = data.inCluster

@@ -229,7 +229,8 @@ test('a channel for another keeper has everything in its queue at once', () => {
   closeSync(keeperFd);
   channel.update(4, 'FOUR');
   assert.equal(channel.keeperEnded, true);
-  const end = channel.renew([{ id: 4, record: 'FOUR', descriptors: [own.fd] }]);
+  const [end = -1, ...more] = channel.renew([{ id: 4, record: 'FOUR', descriptors: [own.fd] }]);
+  assert.deepEqual(more, []);
   assert.equal(channel.keeperEnded, false);
   // The daemon dies before anybody has read it.
   for (const fd of [own.fd, channel.fd]) closeSync(fd);

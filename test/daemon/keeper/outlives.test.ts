@@ -339,6 +339,24 @@ describe('keeper and daemon', { skip: lacks('root') }, () => {
       await releaseAll(given);
     }));
 
+  test('another keeper that dies before it has taken over: the next one can', () =>
+    withLockd(3, async (given) => {
+      const { lockd, disks } = given;
+      await acquireAll(given);
+      const thief = await startThief(disks);
+      lockd.takeOver({ LOCKD_NEVER_TAKES: '1' });
+      await lockd.said('another keeper takes over');
+      await lockd.said('the other keeper went away');
+      await lockd.served(2);
+      assert.ok(isAlive(lockd.keeperPid));
+      lockd.takeOver();
+      await lockd.said('taken over');
+      await lockd.served(3);
+      await until(() => !isAlive(lockd.keeperPid), 'the end of the keeper before');
+      assert.deepEqual((await thief.stop()).got, []);
+      await releaseAll(given);
+    }));
+
   test('who wants to take over and goes away again changes nothing', () =>
     withLockd(3, async (given) => {
       const { lockd, disks } = given;

@@ -74,7 +74,7 @@ class Daemon {
       table: this.table,
       channel: this.channel,
       journalFailed: (error) => this.failures.push(error),
-      keeperEnded: (end) => {
+      keeperEnded: ([end = -1]) => {
         this.#endFd = end;
         this.#end = new KeeperEnd(end, new KeptThings());
       },
