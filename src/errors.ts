@@ -118,6 +118,16 @@ export const errorCodes: Readonly<Record<ErrorCode, CodeEntry>> = {
     meaning: 'The lock cluster has forgotten what had to be known of the past.',
     remedy: 'Let etcd keep its history for longer (--auto-compaction-retention).',
   },
+  NOT_JOINED: {
+    exit: 69,
+    meaning: 'This host has not joined the lockspace of a sanlock lease.',
+    remedy: 'Join it: `sanlock client add_lockspace -s LOCKSPACE:HOST_ID:PATH:OFFSET`.',
+  },
+  NO_LEASE: {
+    exit: 66,
+    meaning: 'There is no sanlock lease of that name in that place.',
+    remedy: 'Check the path and the offset, or make it: `sanlock client init -r LOCKSPACE:NAME:PATH:OFFSET`.',
+  },
   CANNOT_LOCK: {
     exit: 69,
     meaning: 'No driver in use can lock this.',

@@ -294,6 +294,8 @@ export type ErrorCode =
   | 'CLUSTER_TLS'
   | 'CLUSTER_LIMIT'
   | 'CLUSTER_COMPACTED'
+  | 'NOT_JOINED'
+  | 'NO_LEASE'
   | 'CANNOT_LOCK'
   | 'DRIVER_UNKNOWN'
   | 'DRIVER_UNSAFE'

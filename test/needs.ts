@@ -32,6 +32,7 @@ export type Part =
   | 'zsh'
   | 'fish'
   | 'etcd'
+  | 'sanlock'
   | 'openssl';
 
 function programMissing(program: string, debianPackage: string): string | undefined {
@@ -90,6 +91,9 @@ const checks: Record<Part, () => string | undefined> = {
   zsh: () => programMissing('zsh', 'zsh'),
   fish: () => programMissing('fish', 'fish'),
   etcd: () => programMissing('etcd', 'etcd-server'),
+  sanlock: () =>
+    programMissing('sanlock', 'sanlock') ??
+    (process.getuid?.() === 0 ? undefined : 'who runs a sanlock daemon has to be root here'),
   openssl: () => programMissing('openssl', 'openssl'),
 };
 

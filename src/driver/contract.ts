@@ -73,6 +73,17 @@ export interface AcquireOptions {
    * inherited a descriptor keeps its lock.
    */
   readonly unlockOnRelease?: boolean;
+  /** Called when the acquire has to wait for something slow of the technology itself (joining a lockspace). */
+  readonly progress?: (progress: AcquireProgress) => void;
+}
+
+/** What an acquire is waiting for. */
+export interface AcquireProgress {
+  /** In words, without a time (`joining the lockspace a as host 1`). */
+  readonly what: string;
+  /** How long that takes, from its beginning: if all is well, and at most. */
+  readonly expectedMs: number;
+  readonly mostMs: number;
 }
 
 /** A handover that was offered and can be accepted by the process that gets this. Plain data. */
@@ -135,6 +146,13 @@ export interface Driver {
   examine?(): Promise<readonly ClusterServer[]>;
   /** Every hold in the cluster, and who waits. */
   clusterHolds?(): Promise<readonly ClusterHold[]>;
+  /**
+   * Makes a lease that nobody has, or a lockspace, on storage that hosts share. One of the same name in that place stays as it
+   * is, without `force`; what anybody holds always does. Throws `IN_USE` if something else is there, or somebody holds it.
+   */
+  makeLease?(area: LeaseArea, options: MakeLeaseOptions): Promise<MadeLeaseArea>;
+  /** The leases and lockspaces in a file or device; with an offset, the one there. */
+  readLeases?(place: LeasePlace): Promise<readonly FoundLeaseArea[]>;
   /** Returns when it is worth asking again; better than polling. */
   wait?(owner: Owner, requests: readonly LockRequest[], options: AcquireOptions): Promise<void>;
   /** How it would lock a request: the mode that it really takes, or why it cannot. Missing: as asked, if `about.modes` has it. */
@@ -194,6 +212,54 @@ export interface ClusterLock {
   readonly mode: Mode | 'waiting';
   /** The second part of the fencing token. */
   readonly revision: number;
+}
+
+/** A file or device, and bytes from its beginning. */
+export interface LeasePlace {
+  readonly path: string;
+  readonly offset?: number;
+}
+
+/** Where a lease is kept on storage that hosts share; without a name, a lockspace. */
+export interface LeaseArea {
+  readonly lockspace: string;
+  readonly name?: string;
+  readonly path: string;
+  /** Bytes. */
+  readonly offset: number;
+}
+
+export interface MakeLeaseOptions {
+  /** Also where something else is, and anew where the same is; never what somebody holds. */
+  readonly force: boolean;
+}
+
+export interface MadeLeaseArea {
+  readonly area: FoundLeaseArea;
+  /** False: it was there already. */
+  readonly made: boolean;
+}
+
+/** A lease or lockspace as it stands on the storage. */
+export interface FoundLeaseArea extends LeaseArea {
+  readonly bytes: number;
+  readonly sectorBytes: number;
+  /** Of a lease: it grows with every owner. */
+  readonly version?: string;
+  /** Who has the lease, or the hosts that are in the lockspace. */
+  readonly hosts: readonly LeaseHost[];
+}
+
+export interface LeaseHost {
+  readonly hostId: number;
+  /** How often that number has been taken. */
+  readonly generation: string;
+  /** As it calls itself. Missing: not known here. */
+  readonly name?: string;
+  /** Of a lease. */
+  readonly mode?: 'exclusive' | 'shared';
+  /** `gone`: it has left, or come back since. `unknown`: this host does not watch that lockspace. */
+  readonly state: 'alive' | 'failing' | 'dead' | 'gone' | 'unknown';
 }
 
 export type MappedRequest =

@@ -14,6 +14,7 @@ const builtIn: Readonly<Record<string, () => Promise<{ default: DriverFactory }>
   fcntl: () => import('../drivers/fcntl/fcntl.js'),
   virtlockd: () => import('../drivers/virtlockd/virtlockd.js'),
   holdfastd: () => import('../drivers/holdfastd/holdfastd.js'),
+  sanlock: () => import('../drivers/sanlock/sanlock.js'),
   etcd: () => import('../drivers/etcd/etcd.js'),
 };
 

@@ -27,6 +27,8 @@ const optional: Record<OptionalFunction, true> = {
   breakLock: true,
   clusterHolds: true,
   examine: true,
+  makeLease: true,
+  readLeases: true,
   wait: true,
   mapRequest: true,
   probe: true,

@@ -38,7 +38,7 @@ export class NativeLibrary {
         bind().async(...args, (error, result) => {
           this.#running.delete(args);
           if (error === null || error === undefined) resolve(result);
-          else reject(error as Error);
+          else reject(error);
         });
       });
     return Object.assign(call, { later });

@@ -41,9 +41,11 @@ export interface RemoteDriver {
 export async function startRemoteDriver(
   name: string,
   settings: Readonly<Record<string, unknown>>,
+  environment: Readonly<Record<string, string>> = {},
 ): Promise<RemoteDriver> {
   const file = fileURLToPath(import.meta.url);
-  const child = fork(file, [name, JSON.stringify(settings)], { execArgv: ['--import', 'tsx'] });
+  const env = { ...process.env, ...environment };
+  const child = fork(file, [name, JSON.stringify(settings)], { execArgv: ['--import', 'tsx'], env });
   await once(child, 'message');
   const local = await (await findDriver(name)).factory.start(settings);
   return {

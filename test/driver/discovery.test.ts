@@ -41,7 +41,7 @@ function ofName(list: readonly ListedDriver[], name: string): ListedDriver[] {
 }
 
 test('the built-in drivers are found under their names and loaded when asked for', async () => {
-  assert.deepEqual(builtInDrivers, ['nop', 'memory', 'fcntl', 'virtlockd', 'holdfastd', 'etcd']);
+  assert.deepEqual(builtInDrivers, ['nop', 'memory', 'fcntl', 'virtlockd', 'holdfastd', 'sanlock', 'etcd']);
   for (const name of builtInDrivers) {
     const found = await findDriver(name, { path: '' });
     assert.equal(found.about.name, name);

@@ -6,6 +6,7 @@ import { errorText } from '../../system/libc.js';
 export const sanlockResult = {
   aioTimeout: -202,
   watchdogError: -203,
+  ballotLost: -213,
   leaderRead: -220,
   leaderWrite: -221,
   leaderDiffers: -222,

@@ -1,0 +1,374 @@
+/**
+ * The sanlock driver: leases on shared storage, kept by the sanlock daemon of each host.
+ *
+ * Guarantees: a lease that is granted is nobody else's in the cluster as long as this process or any that inherited the grant's
+ * descriptors lives and the daemon can renew. A host that cannot renew ends its holders (SIGTERM, then SIGKILL, to the
+ * pid that asked, which is the command's) and is reset by its watchdog before anybody else gets what it had.
+ * Does not guarantee: that children of a command which outlive it are ended with it: sanlock knows one pid. Anything if the
+ * daemon runs without its watchdog (`-w 0`).
+ * Depends on: sanlock 3 and its client library, a joined lockspace, leases that were made; and all who use a disk
+ * calling it by the same lease, as libvirt's plugin does.
+ */
+import {
+  defineDriver,
+  HoldfastError,
+  type AcquireOptions,
+  type Driver,
+  type DriverSettings,
+  type Grant,
+  type LockRequest,
+  type Loss,
+  type MappedRequest,
+  type Owner,
+  type ProbeResult,
+} from '../../driver/contract.js';
+import { isHoldfastError } from '../../errors.js';
+import { joinedLockspaces } from './client-library.js';
+import { isUnreachable, unreachable } from './explain-result.js';
+import { joinLockspace } from './join-lockspace.js';
+import { LeaseConnection } from './lease-connection.js';
+import { LeaseGroup, type LeasePart } from './lease-group.js';
+import { asResource } from './lease-holders.js';
+import { diskLockspace, diskLockspacePath, leasesOf } from './libvirt-lease-names.js';
+import { SanlockError } from './sanlock-error.js';
+import { readSanlockSettings } from './sanlock-settings.js';
+import {
+  explainRefusal,
+  leaseKey,
+  leasesFor,
+  requireFew,
+  resourceHolders,
+  wantedLeases,
+  type WantedLease,
+} from './take-leases.js';
+
+interface GrantState {
+  readonly owner: Owner;
+  /** Missing: nothing was asked for. */
+  readonly group?: LeaseGroup;
+  readonly parts: readonly LeasePart[];
+  /** Of each lease, by `LOCKSPACE:NAME`, when it was taken. */
+  readonly versions: ReadonlyMap<string, bigint>;
+  readonly options: AcquireOptions;
+  /** No longer to be told of a loss. */
+  readonly forget: () => void;
+  /** It was given back for a while: the versions to be found again. */
+  suspended?: ReadonlyMap<string, bigint>;
+}
+
+export default defineDriver(
+  {
+    name: 'sanlock',
+    reach: 'cluster',
+    modes: ['exclusive', 'shared'],
+    guarantees: [
+      'excludes everyone who takes the same lease, on every host that shares the storage: oVirt, lvmlockd, and libvirt guests under sanlock',
+      'a host that cannot renew its leases ends their holders, or is reset by its watchdog, before another host gets them',
+      'the command itself is the holder: sanlock knows its pid, and ends it if the leases cannot be kept',
+    ],
+    doesNotGuarantee: [
+      'that what a command leaves running is ended with it: sanlock knows one pid',
+      'anything where sanlock runs without its watchdog',
+      'that a disk is kept from those who call it by a path that is not known here: libvirt names its lease by the path alone',
+      'that readers can share a disk: reading is locked exclusively',
+      'anything against programs that open the disk without asking for a lease',
+    ],
+    supervise: false,
+  },
+  (settings) => sanlockDriver(settings),
+);
+
+function sanlockDriver(given: DriverSettings): Driver {
+  const settings = readSanlockSettings(given);
+  const grants = new WeakMap<Grant, GrantState>();
+
+  const stateOf = (grant: Grant): GrantState => {
+    const state = grants.get(grant);
+    if (state === undefined) {
+      throw new HoldfastError('ENDED', 'this grant was given back already, or has been replaced');
+    }
+    return state;
+  };
+
+  /** Ends a grant, and gives what it had. */
+  const close = (grant: Grant): GrantState | undefined => {
+    const state = grants.get(grant);
+    grants.delete(grant);
+    state?.forget();
+    return state;
+  };
+
+  const grantOf = (state: Omit<GrantState, 'forget'>): Grant => {
+    const { group, parts, versions } = state;
+    let forget = (): void => undefined;
+    const lost =
+      group === undefined
+        ? undefined
+        : new Promise<Loss>((resolve) => {
+            const resources = parts.map(({ request }) => request.resource.label);
+            forget = group.connection.onLoss((cause) => resolve({ reason: cause.message, resources, cause }));
+          });
+    const grant: Grant = {
+      requests: parts.map(({ request }) => request),
+      descriptors: [
+        ...(group === undefined ? [] : [group.connection.descriptor]),
+        ...parts.map(({ inheritance }) => inheritance.descriptor),
+      ],
+      tokens: tokensOf(parts, versions),
+      ...(lost === undefined ? {} : { lost }),
+    };
+    grants.set(grant, { ...state, forget });
+    return grant;
+  };
+
+  /** Takes leases on a connection. Throws what the refusal means; then nothing was taken. */
+  const take = async (
+    connection: LeaseConnection,
+    owner: Owner,
+    wanted: readonly WantedLease[],
+    options: AcquireOptions,
+    before?: ReadonlyMap<string, bigint>,
+  ): Promise<void> => {
+    if (wanted.length === 0) return;
+    const resources = wanted.map(({ lease, shared }) =>
+      asResource(lease, shared, before?.get(leaseKey(lease))),
+    );
+    for (let joined = false; ; joined = true) {
+      if (options.signal.aborted) {
+        throw new HoldfastError('ABORTED', 'the caller gave up; nothing is locked', {
+          cause: options.signal.reason,
+        });
+      }
+      try {
+        await connection.acquire(resources, owner.name);
+        return;
+      } catch (error) {
+        if (!(error instanceof SanlockError)) throw error;
+        if (error.code === 'ENOSPC' && !joined && (await join(wanted, options))) continue;
+        if (error.code === 'acquireLver') throw hadBetween(wanted, error);
+        throw await explainRefusal(error, wanted);
+      }
+    }
+  };
+
+  /** Joins the lockspace of disks if it is missing and this host's number is known; false: nothing could be done. */
+  const join = async (wanted: readonly WantedLease[], options: AcquireOptions): Promise<boolean> => {
+    const { diskLeaseDir, hostId, ioTimeoutSeconds = 0 } = settings;
+    const disk = wanted.find(({ lease }) => lease.automatic);
+    if (disk === undefined || diskLeaseDir === undefined || hostId === undefined) return false;
+    const there = (await joinedLockspaces()).find(({ name }) => name === diskLockspace);
+    if (there?.state === 'joined') return false;
+    const lockspace = { name: diskLockspace, hostId, path: diskLockspacePath(diskLeaseDir), offset: 0 };
+    await joinLockspace(lockspace, ioTimeoutSeconds, disk.request.resource.label, options);
+    return true;
+  };
+
+  const acquireAll = async (
+    owner: Owner,
+    requests: readonly LockRequest[],
+    options: AcquireOptions,
+  ): Promise<Grant> => {
+    if (requests.length === 0) return grantOf({ owner, parts: [], versions: new Map(), options });
+    const wanted = wantedLeases(requests, settings);
+    requireFew(wanted.length, requests[0]?.resource.label ?? '');
+    const connection = LeaseConnection.open();
+    try {
+      await take(connection, owner, wanted, options);
+      const group = new LeaseGroup(connection);
+      const versions = await versionsOf(connection, wanted);
+      const parts = requests.map((request) =>
+        group.add(request, leasesFor(request.resource, settings), wanted),
+      );
+      return grantOf({ owner, group, parts, versions, options });
+    } catch (error) {
+      // The daemon gives back what was taken when the connection is closed; asked for it, it has done so already.
+      await connection.releaseAll().catch(() => undefined);
+      connection.close();
+      throw error;
+    }
+  };
+
+  return {
+    acquire: acquireAll,
+    async release(grant) {
+      const state = close(grant);
+      await state?.group?.giveBack(state.parts, state.options.unlockOnRelease === true);
+    },
+    holders: (resource) => plain(() => resourceHolders(resource, settings)),
+    async extend(grant, owner, requests, options) {
+      const before = stateOf(grant);
+      const { group } = before;
+      if (group === undefined) {
+        const added = await acquireAll(owner, requests, options);
+        close(grant);
+        return added;
+      }
+      const wanted = wantedLeases(requests, settings);
+      requireFew(group.countWith(wanted), requests[0]?.resource.label ?? '');
+      if (!group.connection.stillThere()) throw new HoldfastError('LOST', 'the sanlock daemon has ended');
+      const missing = group.missing(wanted);
+      await take(group.connection, owner, missing, options);
+      const versions = await versionsOf(group.connection, missing).catch(async (error: unknown) => {
+        const resources = missing.map(({ lease, shared }) => asResource(lease, shared));
+        await group.connection.release(resources).catch(() => undefined);
+        throw error;
+      });
+      const added = requests.map((request) =>
+        group.add(request, leasesFor(request.resource, settings), wanted),
+      );
+      close(grant);
+      return grantOf({
+        ...before,
+        parts: [...before.parts, ...added],
+        versions: new Map([...before.versions, ...versions]),
+      });
+    },
+    async shrink(grant, identities) {
+      const before = stateOf(grant);
+      const goes = ({ request }: LeasePart): boolean => identities.includes(request.resource.identity);
+      close(grant);
+      const left = grantOf({ ...before, parts: before.parts.filter((part) => !goes(part)) });
+      await before.group?.giveBack(before.parts.filter(goes), before.options.unlockOnRelease === true);
+      return left;
+    },
+    async suspend(grant) {
+      const state = stateOf(grant);
+      const { group } = state;
+      if (group === undefined || state.suspended !== undefined) return;
+      const all = group.all();
+      // What is shared has been taken by others as well, who have moved its version: what counts is how it is left.
+      const now = await plain(() =>
+        group.connection.versions(all.map(({ lease, shared }) => asResource(lease, shared))),
+      );
+      state.suspended = new Map(all.map(({ lease }) => [leaseKey(lease), now.get(leaseKey(lease)) ?? 0n]));
+      await group.connection.releaseAll();
+    },
+    async resume(grant, options) {
+      const state = stateOf(grant);
+      const { group, parts, owner } = state;
+      if (group === undefined) return grant;
+      const wanted = wantedLeases(
+        parts.map(({ request }) => request),
+        settings,
+      );
+      const versions = state.suspended ?? state.versions;
+      const there = group.connection.stillThere();
+      if (there && state.suspended === undefined) return grant;
+      // The daemon may have ended meanwhile: then nothing is left of the old connection.
+      const next = there ? group.connection : LeaseConnection.open();
+      try {
+        await take(next, owner, wanted, options, versions);
+        const nextGroup = there ? group : new LeaseGroup(next);
+        const nextParts = there
+          ? parts
+          : parts.map(({ request, leases }) => nextGroup.add(request, leases, wanted));
+        const nextVersions = await versionsOf(next, wanted);
+        close(grant);
+        if (!there) await group.giveBack(parts, true);
+        return grantOf({ owner, group: nextGroup, parts: nextParts, versions: nextVersions, options });
+      } catch (error) {
+        if (!there) next.close();
+        throw error;
+      }
+    },
+    inquire: (grant) => {
+      const { group } = stateOf(grant);
+      return group === undefined ? Promise.resolve('') : plain(() => group.connection.state());
+    },
+    probe: (requests) => probe(requests),
+    mapRequest,
+    notes: () => settings.notes,
+  };
+
+  async function probe(requests: readonly LockRequest[]): Promise<readonly ProbeResult[]> {
+    const tooMany = errorOf(() => {
+      requireFew(wantedLeases(requests, settings).length, requests[0]?.resource.label ?? '');
+    });
+    const joined = await plain(() => joinedLockspaces()).catch((error: unknown) => {
+      if (isHoldfastError(error)) return error;
+      throw error;
+    });
+    return Promise.all(
+      requests.map(async ({ resource, mode }): Promise<ProbeResult> => {
+        const { identity } = resource;
+        if (joined instanceof HoldfastError) return { identity, free: false, holders: [], error: joined };
+        try {
+          const holders = await resourceHolders(resource, settings);
+          const inTheWay = holders.filter(({ refuses }) => refuses?.includes(mode) !== false);
+          const error = inTheWay.length > 0 ? undefined : tooMany;
+          return {
+            identity,
+            free: inTheWay.length === 0 && error === undefined,
+            holders: inTheWay,
+            ...(error === undefined ? {} : { error }),
+          };
+        } catch (error) {
+          if (!isHoldfastError(error)) throw error;
+          return { identity, free: false, holders: [], error };
+        }
+      }),
+    );
+  }
+
+  function mapRequest({ resource, mode }: LockRequest): MappedRequest {
+    const found = leasesOf(resource, settings);
+    if ('reason' in found) {
+      const otherwise =
+        'Name another driver for it as well (--driver sanlock,fcntl), or accept the danger with --allow-unlocked.';
+      return { can: false, reason: found.reason, remedy: found.remedy ?? otherwise };
+    }
+    if (mode === 'exclusive' || mode === 'shared') return { can: true, mode };
+    const note = `sanlock knows no mode '${mode}', so it is locked exclusively`;
+    return { can: true, mode: 'exclusive', note };
+  }
+}
+
+/** `LOCKSPACE:NAME:VERSION` of the first lease of each; a version of what others take as well says nothing. */
+function tokensOf(
+  parts: readonly LeasePart[],
+  versions: ReadonlyMap<string, bigint>,
+): Readonly<Record<string, string>> {
+  const tokens: Record<string, string> = {};
+  for (const { request, leases } of parts) {
+    const [lease] = leases;
+    const version = lease === undefined ? undefined : versions.get(leaseKey(lease));
+    if (lease === undefined || version === undefined || request.mode === 'shared') continue;
+    tokens[request.resource.identity] = `${leaseKey(lease)}:${version}`;
+  }
+  return tokens;
+}
+
+function versionsOf(
+  connection: LeaseConnection,
+  wanted: readonly WantedLease[],
+): Promise<ReadonlyMap<string, bigint>> {
+  return plain(() => connection.versions(wanted.map(({ lease, shared }) => asResource(lease, shared))));
+}
+
+function hadBetween(wanted: readonly WantedLease[], cause: SanlockError): HoldfastError {
+  const labels = wanted.map(({ request }) => request.resource.label).join(', ');
+  return new HoldfastError('LOST', `somebody else has had one of the leases of ${labels} in between`, {
+    cause,
+  });
+}
+
+/** What the library throws, in Holdfast's words. */
+async function plain<Result>(work: () => Promise<Result>): Promise<Result> {
+  try {
+    return await work();
+  } catch (error) {
+    if (!(error instanceof SanlockError)) throw error;
+    if (isUnreachable(error) || error.code === 'ENOENT') throw unreachable(error);
+    throw new HoldfastError('DRIVER_FAILED', `sanlock: ${error.message}`, { cause: error });
+  }
+}
+
+function errorOf(work: () => void): HoldfastError | undefined {
+  try {
+    work();
+    return undefined;
+  } catch (error) {
+    if (isHoldfastError(error)) return error;
+    throw error;
+  }
+}
