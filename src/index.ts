@@ -25,6 +25,13 @@ export { openDaemon, type OpenDaemonOptions } from './manager/open-daemon.js';
 export type { DaemonClient, DaemonLockOptions } from './daemon-client/daemon-client.js';
 export type { DaemonDriver, DaemonGuest, DaemonHold, DaemonLock } from './daemon-client/daemon-answers.js';
 export type { SavedHold } from './manager/saved-hold.js';
+export {
+  makeLease,
+  parseLeaseArea,
+  parseLeasePlace,
+  readLeases,
+  type LeaseOptions,
+} from './manager/lease-areas.js';
 export { runInPlace } from './manager/run-in-place.js';
 export type { LookOptions, ResourceUse } from './manager/who.js';
 export { startGuardEarly, superviseCommand, type SuperviseOptions } from './manager/supervise.js';
@@ -47,7 +54,12 @@ export {
   type DriverAbout,
   type DriverFactory,
   type DriverSettings,
+  type FoundLeaseArea,
   type Grant,
+  type LeaseArea,
+  type LeaseHost,
+  type LeasePlace,
+  type MadeLeaseArea,
   type Offer,
 } from './driver/contract.js';
 export type { FoundDriver, ListedDriver } from './driver/discovery.js';

@@ -30,9 +30,17 @@ export interface CommandEntry {
   readonly operands?: string;
   /**
    * `behind dashes`: a command behind `--`; `topic`: at most one word; `paths`: any number of them; `hold`, `resource`: one word;
-   * `hold and names`: one word, and at least one more; `none`.
+   * `hold and names`: one word, and at least one more; `action and place`: two words; `none`.
    */
-  readonly takes: 'behind dashes' | 'topic' | 'paths' | 'hold' | 'hold and names' | 'resource' | 'none';
+  readonly takes:
+    | 'behind dashes'
+    | 'topic'
+    | 'paths'
+    | 'hold'
+    | 'hold and names'
+    | 'resource'
+    | 'action and place'
+    | 'none';
   readonly about: readonly string[];
   readonly options: readonly OptionEntry[];
   readonly examples: readonly Example[];

@@ -5,6 +5,7 @@
 
 import type { CommandEntry } from './command-entry.js';
 import { daemonHoldCommands, daemonOptions } from './daemon-hold-commands.js';
+import { leaseCommand } from './lease-command.js';
 import { conflictExitCode, help, json, config, input, driver, wait, locking } from './shared-options.js';
 
 export type { CommandEntry, Example, OptionEntry } from './command-entry.js';
@@ -171,6 +172,7 @@ export const commands: readonly CommandEntry[] = [
     ],
   },
   ...daemonHoldCommands,
+  leaseCommand,
   {
     name: 'doctor',
     summary: 'Check this host, and disks on it, and say what to change.',

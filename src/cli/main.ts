@@ -23,6 +23,7 @@ const functions: Readonly<Record<string, () => Promise<CommandFunction>>> = {
   suspend: async () => (await import('./commands/suspend.js')).suspend,
   resume: async () => (await import('./commands/resume.js')).resume,
   release: async () => (await import('./commands/release.js')).release,
+  lease: async () => (await import('./commands/lease.js')).lease,
   doctor: async () => (await import('./commands/doctor.js')).doctor,
   serve: async () => (await import('./commands/serve.js')).serve,
   drivers: async () => (await import('./commands/drivers.js')).drivers,

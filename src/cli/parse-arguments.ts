@@ -184,6 +184,8 @@ function operandsOf(
       return holdOperands(command, [...words, ...behind]);
     case 'resource':
       return resourceOperand(command, [...words, ...behind]);
+    case 'action and place':
+      return actionOperands(command, [...words, ...behind]);
     case 'none': {
       const extra = word ?? behind[0];
       if (extra !== undefined) {
@@ -202,17 +204,33 @@ function resourceOperand(command: CommandEntry, words: readonly string[]): reado
   throw usage(`${name} needs a resource`, `Write: holdfast ${name} [OPTIONS] ${operands}`);
 }
 
+function actionOperands(command: CommandEntry, words: readonly string[]): readonly string[] {
+  const { name, operands = '' } = command;
+  if (words.length === 2) return words;
+  const what = words.length > 2 ? 'takes one place at a time' : 'needs an action and a place';
+  throw usage(`${name} ${what}`, `Write: holdfast ${name} [OPTIONS] ${operands}`);
+}
+
 function holdOperands(command: CommandEntry, words: readonly string[]): readonly string[] {
   const { name, takes, operands = '' } = command;
   const [, second] = words;
   if (takes === 'hold' && second !== undefined) {
-    throw usage(`${name} takes one hold at a time`, optionForFile(command, second) ?? seeHelp(command));
+    const file = words.find(isFile);
+    const remedy = file === undefined ? undefined : optionForFile(command, file);
+    // The other word is the hold; not one that a shell would read as something else.
+    const hold = words.find((word) => word !== file && /^[\w.:+-]+$/.test(word)) ?? operands;
+    const named = words.length === 2 ? remedy?.replace(operands, () => hold) : remedy;
+    throw usage(`${name} takes one hold at a time`, named ?? seeHelp(command));
   }
   if (words.length === 0) throw usage(`${name} needs a hold`, `Write: holdfast ${name} ${operands}`);
   if (takes === 'hold and names' && words.length === 1) {
     throw usage(`${name} needs a disk or lease of the hold`, `Write: holdfast ${name} ${operands}`);
   }
   return words;
+}
+
+function isFile(word: string): boolean {
+  return statSync(word, { throwIfNoEntry: false }) !== undefined;
 }
 
 const executable = 0o111;

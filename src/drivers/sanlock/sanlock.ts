@@ -26,6 +26,7 @@ import { isHoldfastError } from '../../errors.js';
 import { joinedLockspaces } from './client-library.js';
 import { isUnreachable, unreachable } from './explain-result.js';
 import { joinLockspace } from './join-lockspace.js';
+import { makeLeaseArea, readLeaseAreas } from './lease-area.js';
 import { LeaseConnection } from './lease-connection.js';
 import { LeaseGroup, type LeasePart } from './lease-group.js';
 import { asResource } from './lease-holders.js';
@@ -277,6 +278,8 @@ function sanlockDriver(given: DriverSettings): Driver {
     },
     probe: (requests) => probe(requests),
     mapRequest,
+    makeLease: makeLeaseArea,
+    readLeases: readLeaseAreas,
     notes: () => settings.notes,
   };
 

@@ -1,0 +1,89 @@
+import { HoldfastError } from '../../errors.js';
+import {
+  makeLease,
+  parseLeaseArea,
+  parseLeasePlace,
+  readLeases,
+  type FoundLeaseArea,
+  type LeaseHost,
+} from '../../index.js';
+import { printable } from '../../printable.js';
+import type { OptionValues, Parsed } from '../parse-arguments.js';
+import { renderTable } from '../render-table.js';
+import { styleFor, type Style } from '../style.js';
+import { writeOut } from '../write.js';
+
+/** `holdfast lease`. */
+export async function lease({ options, operands: [action = '', place = ''] }: Parsed): Promise<number> {
+  if (action === 'init') return init(place, options);
+  if (action === 'show') return show(place, options);
+  throw new HoldfastError('USAGE', `lease cannot '${action}'`, {
+    remedy: 'Write: holdfast lease init ..., or holdfast lease show ...',
+  });
+}
+
+function driversFrom(options: OptionValues): { configuration?: string } {
+  const configuration = options.text('config');
+  return configuration === undefined ? {} : { configuration };
+}
+
+async function init(place: string, options: OptionValues): Promise<number> {
+  const { area, made } = await makeLease(parseLeaseArea(place), {
+    ...driversFrom(options),
+    force: options.has('force'),
+  });
+  if (options.has('json')) writeOut(`${JSON.stringify({ made, area }, null, 2)}\n`);
+  else
+    writeOut(
+      `${printable(nameOf(area))} ${made ? 'is made' : 'is there already'}: ${printable(area.path)} at ${area.offset}.\n`,
+    );
+  return 0;
+}
+
+async function show(place: string, options: OptionValues): Promise<number> {
+  if (options.has('force'))
+    throw new HoldfastError('USAGE', 'show takes no --force', { remedy: 'See: holdfast help lease' });
+  const wanted = parseLeasePlace(place);
+  const found = await readLeases(wanted, driversFrom(options));
+  const there =
+    'lockspace' in wanted
+      ? found.filter(({ lockspace, name }) => lockspace === wanted.lockspace && name === wanted.name)
+      : found;
+  if (there.length === 0) throw nothing(wanted.path, found);
+  writeOut(options.has('json') ? `${JSON.stringify(there, null, 2)}\n` : renderLeases(there, styleFor(1)));
+  return 0;
+}
+
+function nothing(path: string, found: readonly FoundLeaseArea[]): HoldfastError {
+  const [other] = found;
+  const what =
+    other === undefined ? 'no lease and no lockspace' : `${nameOf(other)}, and not what was asked for`;
+  return new HoldfastError('NO_LEASE', `in ${path} there is ${what}`, {
+    resource: path,
+    remedy:
+      other === undefined
+        ? 'Check the path; holdfast lease init makes one.'
+        : `See all that is there: holdfast lease show ${path}`,
+  });
+}
+
+function nameOf({ lockspace, name }: FoundLeaseArea): string {
+  return name === undefined ? `lockspace ${lockspace}` : `lease ${lockspace}:${name}`;
+}
+
+/** A line for each area, and for each host of it. */
+export function renderLeases(areas: readonly FoundLeaseArea[], style: Style): string {
+  const rows = areas.flatMap((area) => {
+    const { lockspace, name, offset, version, hosts } = area;
+    const head = [String(offset), lockspace, name ?? '(the lockspace)', version ?? '-'];
+    const who = hosts.length === 0 ? ['-'] : hosts.map(hostInWords);
+    return who.map((text, index) => [...(index === 0 ? head : ['', '', '', '']), text]);
+  });
+  return renderTable(['OFFSET', 'LOCKSPACE', 'LEASE', 'VERSION', 'HOSTS'], rows, style);
+}
+
+function hostInWords({ hostId, generation, name, mode, state }: LeaseHost): string {
+  const told = state === 'unknown' ? 'not watched from here' : state;
+  const details = [`generation ${generation}`, ...(mode === undefined ? [] : [mode]), told].join(', ');
+  return `${hostId}${name === undefined ? '' : ` ${name}`} (${details})`;
+}

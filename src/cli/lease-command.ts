@@ -1,0 +1,35 @@
+/** The row of `holdfast lease`. */
+import type { CommandEntry } from './command-entry.js';
+import { config, help, json } from './shared-options.js';
+
+export const leaseCommand: CommandEntry = {
+  name: 'lease',
+  summary: 'Make leases on shared storage for sanlock, and show them.',
+  operands: 'init|show PLACE',
+  takes: 'action and place',
+  about: [
+    'PLACE is LOCKSPACE:NAME:PATH[:OFFSET] for a lease, LOCKSPACE:PATH[:OFFSET] for a lockspace itself; for show also a',
+    'PATH alone: all that is in it. Each takes 1 MiB, and OFFSET is a multiple of that (default: 0).',
+    'init makes the file if it is missing, with the size that is needed, for the user that sanlock runs as. What is',
+    'there already under the same name stays as it is. It refuses a place with anything else in it.',
+    'show says who has each lease, and which hosts are in a lockspace; whether they live it knows only of lockspaces that',
+    'this host has joined. The daemon need not run.',
+    'Ends with status 75 if something else is there or somebody holds it, 66 if show finds nothing.',
+  ],
+  options: [
+    {
+      name: 'force',
+      help: 'init: write over what is there, but for what somebody holds. Whatever it was is lost.',
+    },
+    config,
+    json,
+    help,
+  ],
+  examples: [
+    {
+      line: 'holdfast lease init vms:/shared/leases.img && holdfast lease init vms:web1:/shared/leases.img:1048576',
+      says: 'A lockspace, and behind it in the same file a lease for a guest.',
+    },
+    { line: 'holdfast lease show /shared/leases.img', says: 'Who has which lease?' },
+  ],
+};
