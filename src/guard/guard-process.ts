@@ -28,14 +28,19 @@ export class GuardProcess {
   /** In whatever way. */
   readonly ended: Promise<void>;
 
-  /** Starts it; the orders that it is given at once wait until it is there. */
-  constructor(guarded: Guarded, times: DeadlineTimes) {
+  /**
+   * Starts it; the orders that it is given at once wait until it is there.
+   * @param through words before its own: a program that becomes the guard's, with the same descriptors.
+   */
+  constructor(guarded: Guarded, times: DeadlineTimes, through: readonly string[] = []) {
     const pageFd = newDeadlinePage();
     const [theirs, ours] = messageSocketPair();
     try {
       this.#page = new DeadlinePage(pageFd);
       this.#page.times = times;
-      this.#child = spawn(execPath, [...nodeOptions, ...program(), ...argumentsFor(guarded)], {
+      const own = [execPath, ...nodeOptions, ...program(), ...argumentsFor(guarded)] as const;
+      const [first = execPath, ...rest] = [...through, ...own];
+      this.#child = spawn(first, rest, {
         stdio: ['pipe', 'pipe', 'inherit', pageFd, theirs],
         env: environment(),
       });

@@ -16,8 +16,12 @@ export interface HostGuardOptions {
   readonly file: string;
   /** A watchdog device that is fed while all is well. */
   readonly watchdog?: string;
-  readonly tell: (what: 'guard ended' | 'guard acted' | 'watchdog not fed', facts: object) => void;
+  /** The words that start a guard where the end of this service does not reach it (`scopeWords`). Missing: it needs none. */
+  readonly scope?: () => readonly string[] | undefined;
+  readonly tell: (what: GuardEvent, facts: object) => void;
 }
+
+export type GuardEvent = 'guard ended' | 'guard ends with the service' | 'guard acted' | 'watchdog not fed';
 
 interface Watch {
   readonly guarantee: Guarantee;
@@ -29,6 +33,7 @@ interface Watch {
 /** A guard says so when it has started, and after each list. */
 interface StartedGuard {
   readonly process: GuardProcess;
+  readonly inScope: boolean;
   lists: number;
   said: number;
 }
@@ -45,6 +50,7 @@ export class HostGuard {
   readonly #options: HostGuardOptions;
   readonly #watches = new Map<Guarantee, Watch>();
   readonly #before: readonly WrittenGuard[];
+  #hasScopes = true;
   #left = false;
 
   constructor(options: HostGuardOptions) {
@@ -111,7 +117,13 @@ export class HostGuard {
   #start(guarantee: Guarantee): StartedGuard {
     const { watchdog, tell } = this.#options;
     const guarded = { processes: true as const, ...(watchdog === undefined ? {} : { watchdog }) };
-    const guard = { process: new GuardProcess(guarded, guarantee.times), lists: 0, said: 0 };
+    const scope = this.#hasScopes ? this.#options.scope?.() : undefined;
+    const guard = {
+      process: new GuardProcess(guarded, guarantee.times, scope),
+      inScope: scope !== undefined,
+      lists: 0,
+      said: 0,
+    };
     guard.process.onReport((report) => {
       if (report.is === 'guarding') guard.said++;
       if (report.is === 'not fed') tell('watchdog not fed', { why: report.message });
@@ -123,17 +135,34 @@ export class HostGuard {
   /** One that is killed is replaced at once: the page of the next has the times of now. */
   async #watchOver(watch: Watch): Promise<void> {
     for (;;) {
-      const { process } = watch.guard;
-      await process.ended;
+      const { guard } = watch;
+      await guard.process.ended;
       if (this.#watches.get(watch.guarantee) !== watch || this.#left) return;
-      this.#options.tell('guard ended', { pid: process.pid, guests: watch.processes.size });
-      watch.guard = this.#start(watch.guarantee);
+      if (watch.guard !== guard) continue;
+      this.#replace(watch, guard);
       await this.#send(watch);
     }
   }
 
+  #replace(watch: Watch, { process: { pid }, inScope, said }: StartedGuard): void {
+    const { tell } = this.#options;
+    // It has never begun: there is no systemd-run, or systemd does not let it.
+    if (inScope && said === 0) {
+      this.#hasScopes = false;
+      tell('guard ends with the service', { why: 'systemd gives it no scope of its own' });
+    } else tell('guard ended', { pid, guests: watch.processes.size });
+    watch.guard = this.#start(watch.guarantee);
+  }
+
   async #send(watch: Watch): Promise<boolean> {
-    const { guard, processes } = watch;
+    const { guard } = watch;
+    if (await this.#sendTo(watch, guard)) return true;
+    if (!guard.process.hasEnded || this.#left) return false;
+    if (watch.guard === guard) this.#replace(watch, guard);
+    return this.#sendTo(watch, watch.guard);
+  }
+
+  async #sendTo({ processes }: Watch, guard: StartedGuard): Promise<boolean> {
     const list = ++guard.lists;
     guard.process.order({ do: 'processes', processes: [...processes.values()] });
     const isTold = (report: GuardReport): report is GuardReport =>

@@ -5,7 +5,8 @@ import type { DaemonLog } from '../log.js';
 import type { DaemonOptions } from '../options.js';
 import { ClusterLocks, requireAble, type ClusterEvent } from './cluster-locks.js';
 import { GuestFiles } from './guest-file.js';
-import { HostGuard } from './host-guard.js';
+import { scopeWords } from './guard-scope.js';
+import { HostGuard, type GuardEvent } from './host-guard.js';
 
 const levels = {
   lost: 'error',
@@ -17,9 +18,10 @@ const levels = {
   'server does not answer': 'warn',
   'left to the next daemon': 'warn',
   'guard ended': 'error',
+  'guard ends with the service': 'warn',
   'guard acted': 'error',
   'watchdog not fed': 'error',
-} as const satisfies Record<ClusterEvent | 'guard ended' | 'guard acted' | 'watchdog not fed', string>;
+} as const satisfies Record<ClusterEvent | GuardEvent, string>;
 
 /**
  * Undefined: none of the daemon's drivers reaches a cluster. `directory`: the runtime directory. Throws what is wrong with a driver
@@ -40,6 +42,7 @@ export async function openCluster(
     log[levels[what]](facts, `cluster: ${what}`);
   const guard = new HostGuard({
     file: join(directory, 'cluster-guards.json'),
+    scope: scopeWords,
     ...(watchdog === undefined ? {} : { watchdog }),
     tell,
   });
