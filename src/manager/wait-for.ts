@@ -149,6 +149,7 @@ function timer(ms: number, signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
     const end = (): void => {
       clearTimeout(timeout);
+      signal.removeEventListener('abort', end);
       resolve();
     };
     const timeout = setTimeout(end, ms);

@@ -129,3 +129,18 @@ test('a driver that always says at once that it is worth asking is asked as seld
   // The pauses grow from 20 ms by a half each, and are shortened by a half at most.
   assert.ok(Math.min(...pauses.slice(-4)) > 100, pauses.map(Math.round).join(' '));
 });
+
+test('however long it waits, nothing gathers on the signal of who asked', async () => {
+  const warnings: Error[] = [];
+  const hear = (warning: Error): void => void warnings.push(warning);
+  process.on('warning', hear);
+  const watched = (_: AbortSignal, watch: { isComplete: boolean }): Promise<void> => {
+    watch.isComplete = true;
+    return new Promise(() => undefined);
+  };
+  const refuse = (): Promise<never> => Promise.reject(new HoldfastError('IN_USE', 'it is in use'));
+  const wait = waitFor(refuse, { wait: 1_500 }, watched, new AbortController().signal);
+  await assert.rejects(wait, (error) => isHoldfastError(error, 'TIMEOUT'));
+  process.off('warning', hear);
+  assert.deepEqual(warnings, []);
+});
