@@ -9,6 +9,7 @@ import { apiFailure } from './api-errors.js';
 import { addEventRoute } from './event-route.js';
 import { addHoldRoutes } from './hold-routes.js';
 import { addLookRoutes } from './look-routes.js';
+import { LookingConnections } from './looking-connections.js';
 import { peerOf, type Access } from './peer.js';
 import * as requests from './request-schemas.js';
 
@@ -25,6 +26,8 @@ const bodyBytesMax = 17 * 1024 * 1024;
 const requestMsMax = 30_000;
 /** Each costs some 20 KiB; a host has some hundred guests. */
 const connectionsMax = 4_096;
+/** Of these, those of one user who may only look: the others are for who locks. */
+const lookingMax = 64;
 
 /** What the document calls them. */
 const schemas = {
@@ -64,8 +67,19 @@ export async function openServer(context: ApiContext): Promise<FastifyInstance> 
     refResolver: { buildLocalReference: ({ $id }) => (typeof $id === 'string' ? $id : 'unnamed') },
   });
   for (const [name, schema] of Object.entries(schemas)) app.addSchema({ ...schema, $id: name });
-  app.addHook('onRequest', async (request) => {
-    const peer = peerOf(request.raw.socket, context.lookers);
+  const looking = new LookingConnections(lookingMax, (socket) => peerOf(socket, context.lookers));
+  app.server.on('connection', (socket) => looking.add(socket));
+  app.addHook('onRequest', async (request, reply) => {
+    const { socket } = request.raw;
+    const peer = peerOf(socket, context.lookers);
+    if (looking.isTooMany(socket)) {
+      void reply.header('connection', 'close');
+      throw new HoldfastError(
+        'NOT_PERMITTED',
+        `user ${peer.uid} has ${lookingMax} connections already, and a user who may only look can have no more`,
+        { remedy: 'Close some of them, and try again.' },
+      );
+    }
     if (request.routeOptions.config.access !== 'change' || peer.may === 'change') return;
     throw new HoldfastError('NOT_PERMITTED', 'members of the group may look, and lock nothing', {
       remedy: 'Ask as root or as the user whom the daemon runs as.',

@@ -1,12 +1,13 @@
 /** Who may do what: as the kernel says who asks. */
 import assert from 'node:assert/strict';
-import { spawnSync } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { chmodSync, existsSync, mkdirSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { accessOf } from '../../../src/daemon/api/peer.js';
 import { commandFolder } from '../../beds/command.js';
 import { RunningDaemon } from '../../beds/running-daemon.js';
+import { until } from '../../beds/until.js';
 import { lacks } from '../../needs.js';
 
 const folder = commandFolder();
@@ -94,6 +95,44 @@ describe('other users', { skip: lacks('root', 'setpriv') }, () => {
     assert.equal(existsSync(made), false);
     const local = { domain: { connect: 'qemu:///system', name: 'no such domain' } };
     assert.match(askAs(member, daemon.apiSocket, 'POST', '/v1/plan', local), /^(?:404|503)$/);
+  });
+
+  test('a member has so many connections, and others have theirs', async () => {
+    const ask = (): string => askAs(member, daemon.apiSocket, 'GET', '/v1/health', undefined);
+    const taking = `
+      const { connect } = require('node:net');
+      let open = 0, told = '';
+      for (let index = 0; index < 400; index++) {
+        const socket = connect(process.argv[1]);
+        socket.on('error', () => undefined).on('connect', () => {
+          open++;
+          // Those that come first say nothing.
+          if (index >= 64 && index < 128) socket.write('GET /v1/health HTTP/1.1\\r\\nhost: h\\r\\n\\r\\n');
+        });
+        socket.on('data', (bytes) => { told ||= String(bytes); }).on('close', () => {
+          if (--open === 64) console.log(JSON.stringify(told));
+        });
+      }
+      setInterval(() => undefined, 1000);`;
+    const taker = spawn('setpriv', [...member, process.execPath, '-e', taking, daemon.apiSocket], {
+      cwd: '/',
+    });
+    try {
+      let said = '';
+      taker.stdout.on('data', (bytes: Buffer) => (said += bytes.toString()));
+      await until(() => said.endsWith('\n'), 'the end of the connections that are too many');
+      const told = JSON.parse(said) as string;
+      assert.match(told, /^HTTP\/1\.1 403 /);
+      assert.match(
+        told,
+        /user 65534 has 64 connections already, and a user who may only look can have no more/,
+      );
+      assert.equal(ask(), '403');
+      assert.equal((await daemon.api.get('/v1/health')).status, 200);
+    } finally {
+      taker.kill('SIGKILL');
+    }
+    await until(() => ask() === '200', 'the place of a connection that has ended');
   });
 
   test('anybody else cannot connect; and if he could, he would be refused', () => {
