@@ -47,6 +47,7 @@ export {
 } from './doctor/examine-host.js';
 export {
   defineDriver,
+  type AcquireProgress,
   type BreakProof,
   type ClusterHold,
   type ClusterLock,

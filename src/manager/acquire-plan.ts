@@ -5,6 +5,7 @@
  * still leads to what is locked and the chain is still the one that was planned. If not, everything is
  * given back and the plan is made again.
  */
+import type { AcquireOptions } from '../driver/contract.js';
 import { HoldfastError, isHoldfastError } from '../errors.js';
 import { joinPlans, planChanged, stillThere } from '../plan/make-plan.js';
 import type { Holder, LockRequest, Owner, Plan, PlanItem } from '../vocabulary.js';
@@ -39,6 +40,7 @@ export interface AcquireContext {
   readonly looksForUses: boolean;
   readonly signal: AbortSignal;
   readonly unlockOnRelease: boolean;
+  readonly progress?: AcquireOptions['progress'];
   /** What the hold has already: not asked for again. */
   readonly before: { readonly plan: Plan; readonly held: readonly HeldGrant[] } | undefined;
 }
@@ -71,7 +73,8 @@ async function acquireOnce(context: AcquireContext): Promise<AcquiredPlan> {
       ...(await writerNotes(own.items)),
     );
   }
-  const options = { signal, unlockOnRelease };
+  const { progress } = context;
+  const options = { signal, unlockOnRelease, ...(progress === undefined ? {} : { progress }) };
   const { added, undo } = await chain.acquire(owner, assignment.shares, options, before?.held);
   try {
     await requireUnmoved(context, own);

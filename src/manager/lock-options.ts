@@ -1,4 +1,5 @@
 /** What a caller can say about one acquire. */
+import type { AcquireProgress } from '../driver/contract.js';
 import { HoldfastError } from '../errors.js';
 
 /** Someone is in the way, and the caller waits. */
@@ -30,6 +31,8 @@ export interface LockOptions {
   readonly signal?: AbortSignal;
   /** Called about once a second while it waits, until it returns false: to name the holders all of /proc is read. */
   readonly onWait?: (waiting: Waiting) => boolean | void;
+  /** Called when a driver has to do something slow before it can lock (join a lockspace: 20 to 200 s). */
+  readonly onProgress?: (progress: AcquireProgress) => void;
   /** Goes on where no lock can be had, or where something uses the disk without one. The plan's notes say what. */
   readonly allowUnlocked?: boolean;
   /** The command that will hold, for the record and for those who are refused. */

@@ -120,6 +120,7 @@ export class Manager {
       looksForUses: !(allowUnlocked && options.explain === false),
       signal,
       unlockOnRelease: options.unlockOnRelease ?? false,
+      ...(options.onProgress === undefined ? {} : { progress: options.onProgress }),
       before,
     };
     const attempt = async (explain: boolean, round = 0): Promise<AcquiredPlan> => {

@@ -6,6 +6,7 @@ import {
   startGuardEarly,
   superviseCommand,
   takeLaunchState,
+  type AcquireProgress,
   type Hold,
   type LossAction,
   type Manager,
@@ -94,11 +95,17 @@ async function lock(
       ...(again ? { wait: true } : {}),
       ...lockOptionsFrom(options),
       command,
+      ...(silent ? {} : { onProgress: sayProgress }),
       ...(line === undefined ? {} : { onWait: (waiting: Waiting) => line.show(waiting) }),
     });
   } finally {
     line?.end();
   }
+}
+
+function sayProgress({ what, expectedMs, mostMs }: AcquireProgress): void {
+  const [usual, most] = [expectedMs, mostMs].map((ms) => Math.ceil(ms / 1000));
+  writeError(`holdfast: ${printable(what)}: ${usual} s if all is well, at most ${most} s\n`);
 }
 
 async function lineForWaiting(): Promise<WaitingLine> {

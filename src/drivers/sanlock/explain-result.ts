@@ -63,6 +63,7 @@ export function leaseFault(error: SanlockError, lease: LeaseName, label: string)
         ...details,
         remedy: `Check the path and whether its file system is mounted here, or make the lease: truncate -s 1M ${quoted(lease.path)} && ${made}`,
       });
+    case 'EMSGSIZE':
     case 'leaderMagic':
       return new HoldfastError('NO_LEASE', `${label}: in ${place} there is no lease; it was never made`, {
         ...details,

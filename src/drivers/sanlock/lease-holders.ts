@@ -47,9 +47,9 @@ export async function leaseHolders(lease: LeaseName): Promise<readonly Holder[]>
     const state = ownerState(owner, hosts);
     if (state === 'gone' || state === 'free') continue;
     const host = seen?.find(({ hostId }) => hostId === owner.hostId);
-    const whose = `host id ${owner.hostId}, generation ${owner.generation}`;
-    if (own?.hostId === owner.hostId) holders.push(...(await here(lease, mode, [evidence, whose])));
-    else holders.push(elsewhere(mode, state, host, owner, [evidence, whose]));
+    const through = [`sanlock (host id ${owner.hostId}, generation ${owner.generation})`];
+    if (own?.hostId === owner.hostId) holders.push(...(await here(lease, mode, through, [evidence])));
+    else holders.push(elsewhere(mode, state, host, owner, through, [evidence]));
   }
   return holders;
 }
@@ -60,9 +60,12 @@ function ownerState({ hostId, generation }: SanlockHost, hosts: readonly Sanlock
   return host.generation === generation ? (host.state ?? 'unknown') : 'gone';
 }
 
-const through = ['sanlock'];
-
-async function here(lease: LeaseName, mode: Mode, evidence: readonly string[]): Promise<readonly Holder[]> {
+async function here(
+  lease: LeaseName,
+  mode: Mode,
+  through: readonly string[],
+  evidence: readonly string[],
+): Promise<readonly Holder[]> {
   const status = await daemonStatus();
   const pids = (status?.leases ?? [])
     .filter(({ lockspace, name }) => lockspace === lease.lockspace && name === lease.name)
@@ -86,6 +89,7 @@ function elsewhere(
   state: HostState,
   host: HostSeen | undefined,
   { hostId }: SanlockHost,
+  through: readonly string[],
   evidence: readonly string[],
 ): Holder {
   const known = {

@@ -23,6 +23,8 @@ import {
   type ProbeResult,
 } from '../../driver/contract.js';
 import { isHoldfastError } from '../../errors.js';
+import { monotonicMs } from '../../system/clock.js';
+import { makeMissingLease, makeMissingLockspace } from './automatic-lease.js';
 import { joinedLockspaces } from './client-library.js';
 import { isUnreachable, unreachable } from './explain-result.js';
 import { joinLockspace } from './join-lockspace.js';
@@ -42,6 +44,10 @@ import {
   wantedLeases,
   type WantedLease,
 } from './take-leases.js';
+
+/** Giving back a lease takes the daemon one write to its storage. */
+const passingMsMax = 2000;
+const passingPauseMs = 10;
 
 interface GrantState {
   readonly owner: Owner;
@@ -134,18 +140,28 @@ function sanlockDriver(given: DriverSettings): Driver {
     const resources = wanted.map(({ lease, shared }) =>
       asResource(lease, shared, before?.get(leaseKey(lease))),
     );
-    for (let joined = false; ; joined = true) {
+    const end = monotonicMs() + passingMsMax;
+    for (let joined = false; ;) {
       if (options.signal.aborted) {
         throw new HoldfastError('ABORTED', 'the caller gave up; nothing is locked', {
           cause: options.signal.reason,
         });
       }
+      for (const { lease, request } of wanted)
+        await makeMissingLease(lease, request.resource.label, settings);
       try {
         await connection.acquire(resources, owner.name);
         return;
       } catch (error) {
         if (!(error instanceof SanlockError)) throw error;
-        if (error.code === 'ENOSPC' && !joined && (await join(wanted, options))) continue;
+        if (error.code === 'ENOSPC' && !joined && (await join(wanted, options))) {
+          joined = true;
+          continue;
+        }
+        if (isPassing(error, wanted) && monotonicMs() < end) {
+          await new Promise((resolve) => setTimeout(resolve, passingPauseMs));
+          continue;
+        }
         if (error.code === 'acquireLver') throw hadBetween(wanted, error);
         throw await explainRefusal(error, wanted);
       }
@@ -160,7 +176,9 @@ function sanlockDriver(given: DriverSettings): Driver {
     const there = (await joinedLockspaces()).find(({ name }) => name === diskLockspace);
     if (there?.state === 'joined') return false;
     const lockspace = { name: diskLockspace, hostId, path: diskLockspacePath(diskLeaseDir), offset: 0 };
-    await joinLockspace(lockspace, ioTimeoutSeconds, disk.request.resource.label, options);
+    const { label } = disk.request.resource;
+    await makeMissingLockspace(lockspace, ioTimeoutSeconds, label, settings);
+    await joinLockspace(lockspace, ioTimeoutSeconds, label, options);
     return true;
   };
 
@@ -346,6 +364,11 @@ function versionsOf(
   wanted: readonly WantedLease[],
 ): Promise<ReadonlyMap<string, bigint>> {
   return plain(() => connection.versions(wanted.map(({ lease, shared }) => asResource(lease, shared))));
+}
+
+/** What is over in a moment: a lease that is being given back, or that libvirt is just making. */
+function isPassing({ code }: SanlockError, wanted: readonly WantedLease[]): boolean {
+  return code === 'EAGAIN' || (code === 'leaderMagic' && wanted.some(({ lease }) => lease.automatic));
 }
 
 function hadBetween(wanted: readonly WantedLease[], cause: SanlockError): HoldfastError {
