@@ -37,7 +37,7 @@ export async function buildSessionUser(folder: string): Promise<string> {
       'session-user': 'test/beds/etcd-session-user.ts',
       'session-worker': 'src/drivers/etcd/session/session-worker.ts',
     },
-    ['koffi', '@grpc/grpc-js'],
+    ['koffi'],
   );
   return join(programs, 'session-user.js');
 }

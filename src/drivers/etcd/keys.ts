@@ -59,8 +59,13 @@ export function holderInKey(mode: Mode, holder: string): string {
   return mode === 'exclusive' ? 'holder' : holder;
 }
 
+/** More than the largest guest has. */
+const pathsMax = 1_000;
+
 export class Keys {
   readonly #root: string;
+  /** By identity: each is needed several times in a row, and to encode it takes as long as all else about a lock. */
+  readonly #paths = new Map<string, string>();
 
   constructor(prefix: string) {
     this.#root = `${prefix}/${version}`;
@@ -131,7 +136,12 @@ export class Keys {
   }
 
   #identity(identity: string): string {
-    return `${this.#root}/locks/${encoded(identity)}`;
+    const known = this.#paths.get(identity);
+    if (known !== undefined) return known;
+    if (this.#paths.size === pathsMax) this.#paths.clear();
+    const path = `${this.#root}/locks/${encoded(identity)}`;
+    this.#paths.set(identity, path);
+    return path;
   }
 }
 
