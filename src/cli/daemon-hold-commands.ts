@@ -89,7 +89,8 @@ export const daemonHoldCommands: readonly CommandEntry[] = [
     takes: 'hold',
     about: [
       ...whichHold,
-      'Ends with status 74 if somebody else had one of them meanwhile: the guest must not go on then.',
+      'Ends with status 74 if somebody else had one of them meanwhile: the guest must not go on then;',
+      'with 75 if somebody has one now: it stays suspended.',
     ],
     options: [conflictExitCode, ...daemonOptions, json, help],
     examples: [

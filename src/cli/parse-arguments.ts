@@ -215,12 +215,12 @@ function holdOperands(command: CommandEntry, words: readonly string[]): readonly
   const { name, takes, operands = '' } = command;
   const [, second] = words;
   if (takes === 'hold' && second !== undefined) {
-    const file = words.find(isFile);
-    const remedy = file === undefined ? undefined : optionForFile(command, file);
-    // The other word is the hold; not one that a shell would read as something else.
-    const hold = words.find((word) => word !== file && /^[\w.:+-]+$/.test(word)) ?? operands;
-    const named = words.length === 2 ? remedy?.replace(operands, () => hold) : remedy;
-    throw usage(`${name} takes one hold at a time`, named ?? seeHelp(command));
+    const file = words.find(isFile) ?? second;
+    const others = words.filter((word) => word !== file);
+    // Not a word that a shell would read as something else.
+    const hold = others.length === 1 && /^[\w.:+-]+$/.test(others[0] ?? '') ? others[0] : operands;
+    const remedy = optionForFile({ ...command, operands: hold ?? operands }, file) ?? seeHelp(command);
+    throw usage(`${name} takes one hold at a time`, remedy);
   }
   if (words.length === 0) throw usage(`${name} needs a hold`, `Write: holdfast ${name} ${operands}`);
   if (takes === 'hold and names' && words.length === 1) {

@@ -1,5 +1,5 @@
 /** What the manager does for one hold until it ends: its record, its changes, its end. */
-import type { GuestDescription } from '../vocabulary.js';
+import type { GuestDescription, LockRequest } from '../vocabulary.js';
 import type { AcquireContext, AcquiredPlan } from './acquire-plan.js';
 import type { HeldGrant } from './driver-chain.js';
 import { describeGuest } from './guest-input.js';
@@ -15,6 +15,8 @@ export interface HoldOffice {
     before: AcquireContext['before'],
   ): Promise<AcquiredPlan>;
   release(held: readonly HeldGrant[]): Promise<void>;
+  /** The same error; a refusal of one of the requests says who is in the way. */
+  explained(error: unknown, requests: readonly LockRequest[]): Promise<unknown>;
   /** It ends, and is no longer the manager's to close. */
   forget(id: string): void;
 }
@@ -67,11 +69,16 @@ export function holdKeeper(
       const { signal } = new AbortController();
       await suspendGrants(contents.held, { signal, unlockOnRelease });
       // What is locked by somebody else by now is not to be called this one's.
-      rewriteRecord(record, { ...recordOf(contents, command), requests: [] });
+      const suspended = contents.plan.requests;
+      rewriteRecord(record, { ...recordOf(contents, command), requests: [], suspended });
     },
     resume: async (contents, signal) => {
       const { resumeGrants } = await import('./change-hold.js');
-      await resumeGrants(contents.held, { signal, unlockOnRelease });
+      try {
+        await resumeGrants(contents.held, { signal, unlockOnRelease });
+      } catch (error) {
+        throw await office.explained(error, contents.plan.requests);
+      }
       rewritten(contents);
     },
     retake: async (contents, lost, signal) => {

@@ -38,6 +38,8 @@ export interface HoldRecord {
   readonly since: string;
   readonly drivers: readonly string[];
   readonly requests: readonly LockRequest[];
+  /** What it will ask for again: its guest is paused, and `requests` is empty. */
+  readonly suspended?: readonly LockRequest[];
   /** Fencing tokens by identity. */
   readonly tokens: Readonly<Record<string, string>>;
   /** Who keeps it alive is not the owner: a daemon keeps the locks. */

@@ -45,10 +45,12 @@ export async function lookForHolders(
       record.requests.some((request) => request.resource.identity === resource.identity) &&
       !isToldByDaemon(record, records),
   );
+  // They are in nobody's way: nothing of them is locked.
+  const paused = options.everyone === true ? records.filter(({ record }) => isPaused(record, resource)) : [];
   // Asked at once, both look with one walk over /proc (system/open-files.ts).
   const [look, keepers] = await Promise.all([
     findHolders(resource, { readersUse: overlayWords, ...all }),
-    recordKeepers([...about, ...records.filter(({ record }) => isLeftToDaemon(record))]),
+    recordKeepers([...about, ...paused, ...records.filter(({ record }) => isLeftToDaemon(record))]),
   ]);
   const { holders: seen, unseen, sawThisHost } = look;
   const explained = new Set<Holder>();
@@ -74,7 +76,23 @@ export async function lookForHolders(
       ),
     ];
   });
-  const found = [...recorded, ...seen.filter((holder) => !explained.has(holder) && counts(holder.pid))];
+  const suspended = paused.flatMap(({ record, path }) => {
+    const kept = keepers.get(path) ?? [];
+    const pids = record.keptForOwner === true ? keptFor(record) : kept;
+    // Who keeps it watches whether the resource is changed meanwhile.
+    const own = seen.filter(
+      ({ pid, refuses }) => pid !== undefined && kept.includes(pid) && refuses?.length === 0,
+    );
+    own.forEach((holder) => explained.add(holder));
+    return pids.length > 0 && pids.every(counts)
+      ? [suspendedHolder({ record, path }, resource, pids, own)]
+      : [];
+  });
+  const found = [
+    ...recorded,
+    ...seen.filter((holder) => !explained.has(holder) && counts(holder.pid)),
+    ...suspended,
+  ];
   // The lock that a driver knows of may well be that of a process that does not count.
   const uncounted = [...seen.map(({ pid }) => pid), ...[...keepers.values()].flat()].some(
     (pid) => !counts(pid),
@@ -213,6 +231,24 @@ function recordedHolder(
       ...seen.flatMap(({ evidence }) => evidence),
     ],
   };
+}
+
+/** The guest of a hold is paused, and its locks were given back: it is shown, and refuses nothing. */
+function suspendedHolder(
+  live: Pick<LiveRecord, 'record' | 'path'>,
+  resource: Resource,
+  pids: readonly number[],
+  seen: readonly Holder[],
+): Holder {
+  const { remedy: _, ...holder } = recordedHolder(live, resource, pids, seen);
+  const through = holder.through.map((way, index) =>
+    index === 0 ? `${way}: suspended, nothing is locked` : way,
+  );
+  return { ...holder, refuses: [], through };
+}
+
+function isPaused({ suspended = [] }: HoldRecord, { identity }: Resource): boolean {
+  return suspended.some((request) => request.resource.identity === identity);
 }
 
 /** The hold's own mode refuses, and QEMU's bytes and others that its processes have can refuse more. */

@@ -176,6 +176,11 @@ export class Manager {
   readonly #office: HoldOffice = {
     acquire: (guest, options, before) => this.#acquire(guest, options, before),
     release: async (held) => (await this.#chosen.chain()).release(held),
+    explained: async (error, requests) => {
+      if (!isHoldfastError(error, 'IN_USE')) return error;
+      const { explainRefusal } = await import('./explain-refusal.js');
+      return explainRefusal(error, requests, await this.#records());
+    },
     forget: (id) => this.#holds.delete(id),
   };
 

@@ -117,7 +117,10 @@ test('a word that is a file is told the option for it; a program is not', () => 
     `Write: holdfast run --disk ${disk} -- COMMAND [ARGUMENT...]`,
   );
   assert.match(usageOf('run', program).remedy, /OPTIONS -- \//);
-  assert.equal(usageOf('attach', 'web1', disk).remedy, `Write: holdfast attach --disk ${disk} HOLD`);
+  assert.equal(usageOf('attach', 'web1', disk).remedy, `Write: holdfast attach --disk ${disk} web1`);
+  assert.equal(usageOf('attach', disk, 'web1').remedy, `Write: holdfast attach --disk ${disk} web1`);
+  assert.equal(usageOf('attach', 'web 1', disk).remedy, `Write: holdfast attach --disk ${disk} HOLD`);
+  assert.equal(usageOf('attach', 'web1', 'web2', disk).remedy, `Write: holdfast attach --disk ${disk} HOLD`);
   assert.match(usageOf('release', 'web1', disk).remedy, /help release/);
   assert.match(usageOf('plan', join(folder, 'missing')).remedy, /help plan/);
 });
