@@ -73,6 +73,12 @@ export interface AcquireOptions {
    * inherited a descriptor keeps its lock.
    */
   readonly unlockOnRelease?: boolean;
+  /**
+   * What `inquire` of an earlier holder gave, on whichever host: throws `LOST`, and holds nothing, unless it can be said that
+   * nobody but that holder had what is asked for since then in a mode that would have kept it out. `BAD_DATA` for what is no such
+   * state, or says nothing of something that is asked for. For `acquire` and `accept`, of drivers that have `inquire`.
+   */
+  readonly state?: string;
   /** Called when the acquire has to wait for something slow of the technology itself (joining a lockspace). */
   readonly progress?: (progress: AcquireProgress) => void;
 }
@@ -129,7 +135,7 @@ export interface Driver {
   accept?(offer: Offer, owner: Owner, options: AcquireOptions): Promise<Grant>;
   /** Takes an offer back; the grant stays with who made it. */
   cancel?(grant: Grant, offer: Offer): Promise<void>;
-  /** State that travels along with a migration, one string. */
+  /** State that travels along with a migration, one string: of a grant that is held or suspended. See `AcquireOptions.state`. */
   inquire?(grant: Grant): Promise<string>;
   /**
    * Takes up a grant after the manager restarted, from what its record says and the descriptors that were kept, which are

@@ -26,6 +26,7 @@ import { forgetPause, resume, suspend } from './pause.js';
 import { deleteKeys, deleteLocks, wantedBy } from './take-locks.js';
 import { reserve } from './reserve.js';
 import { takeInTurn } from './take-in-turn.js';
+import { inquire, readState, requireUntouched } from './travelling-state.js';
 import { lookFor } from './look-for.js';
 import { Queue } from './waiting.js';
 
@@ -96,8 +97,19 @@ function etcdDriver(connection: Connection): Driver {
   };
 
   return {
-    async acquire(owner, requests, { signal }) {
-      return grantOf(await take(owner, requests, signal));
+    async acquire(owner, requests, { signal, state }) {
+      const before = state === undefined ? undefined : await readState(connection, state, requests);
+      const holding = await take(owner, requests, signal);
+      if (before === undefined) return grantOf(holding);
+      const locks = [...holding.locks.values()];
+      try {
+        await requireUntouched(connection, before, locks, signal);
+      } catch (error) {
+        holding.move('ended');
+        await giveBack(holding, locks).catch(() => undefined); // Then it is done later.
+        throw error;
+      }
+      return grantOf(holding);
     },
     async release(given) {
       const holding = holdingOf(given);
@@ -161,17 +173,12 @@ function etcdDriver(connection: Connection): Driver {
       return grantOf(holding);
     },
     offer: (given) => offer(connection, holdingOf(given)),
-    async accept(given, owner, { signal }) {
+    async accept(given, owner, { signal, state }) {
       refuseIfAborted(signal);
-      return grantOf(await accept(connection, given, owner));
+      return grantOf(await accept(connection, given, owner, { signal, state }));
     },
     cancel: (given, offered) => cancel(connection, holdingOf(given), offered),
-    async inquire(given) {
-      const holding = holdingOf(given);
-      holding.requireHeld();
-      const { tokens } = grantOf(holding);
-      return JSON.stringify({ format: 1, driver: 'etcd', prefix: settings.prefix, tokens });
-    },
+    inquire: async (given) => inquire(connection, holdingOf(given)),
     async adopt(owner, requests) {
       return grantOf(await adopt(connection, owner, requests));
     },

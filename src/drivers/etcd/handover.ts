@@ -18,6 +18,7 @@ import { isMissing, isUnchanged, tooMany } from './lock-transaction.js';
 import { readOffer, type OfferedLock, type OfferRecord } from './read-offer.js';
 import { deleteKeys, takeLocks, withSession } from './take-locks.js';
 import { watchOwnKeys } from './own-keys.js';
+import { readState, requireUntouched } from './travelling-state.js';
 
 /** Throws `CLUSTER_LIMIT` for more than can be handed over at once, `CLUSTER_...`. */
 export async function offer(connection: Connection, holding: Holding): Promise<Offer> {
@@ -45,8 +46,14 @@ export async function offer(connection: Connection, holding: Holding): Promise<O
   return { cluster: holding.session.clusterId, prefix: settings.prefix, offer: name };
 }
 
-/** Throws `ENDED` for an offer that is not there any more, `LOST` if the giver has lost a lock, `CANNOT_LOCK`, `CLUSTER_...`. */
-export async function accept(connection: Connection, given: Offer, owner: Owner): Promise<Holding> {
+/** Throws `ENDED` for an offer that is not there any more, `LOST` if the giver has lost a lock, or
+ * had not all of it since `state`, `CANNOT_LOCK`, `CLUSTER_...`. */
+export async function accept(
+  connection: Connection,
+  given: Offer,
+  owner: Owner,
+  { signal, state }: { readonly signal: AbortSignal; readonly state?: string | undefined },
+): Promise<Holding> {
   const { keys, settings, hostId } = connection;
   const name = given['offer'] ?? '';
   if (given['prefix'] !== settings.prefix || !/^[0-9a-f]{32}$/.test(name)) {
@@ -66,6 +73,15 @@ export async function accept(connection: Connection, given: Offer, owner: Owner)
       const record = readOffer(found);
       if (found === undefined || record === undefined || record.accepted === true) throw gone();
       requireReachable(record, hostId);
+      if (state !== undefined) {
+        // From there on the transaction sees to it itself.
+        const before = await readState(
+          connection,
+          state,
+          record.locks.map(({ request }) => request),
+        );
+        await requireUntouched(connection, before, record.locks, signal);
+      }
       const wanted = record.locks.map(({ request, identity }) => ({ request, identity }));
       const outcome = await takeLocks(connection, session, {
         owner,

@@ -85,7 +85,10 @@ export function parseRecord(bytes: Buffer): LockRecord | undefined {
   }
 }
 
-export function isOf(record: LockRecord | undefined, owner: Owner): boolean {
+export function isOf(
+  record: LockRecord | undefined,
+  owner: Pick<Owner, 'uuid' | 'pid' | 'startTime' | 'hostId'>,
+): boolean {
   return (
     record?.uuid === owner.uuid &&
     record.pid === owner.pid &&

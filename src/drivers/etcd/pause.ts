@@ -4,39 +4,15 @@
  * lost: the time between begins then with the revision in which it took them.
  */
 import { HoldfastError } from '../../errors.js';
-import { compatible, type Mode } from '../../vocabulary.js';
 import { asClusterError } from './client/etcd-failure.js';
 import type { Connection } from './connection.js';
 import { withdrawOffers } from './handover.js';
 import { ended, type HeldLock, type Holding } from './holding.js';
 import { inUse, isUnchanged } from './lock-transaction.js';
 import { deleteLocks, takeLocks, withSession } from './take-locks.js';
+import { seenUpTo, trouble, watchOthers, type OthersSeen } from './watch-others.js';
 
-/** What was seen of one identity during a pause. */
-interface Seen {
-  readonly label: string;
-  /** Revisions in which somebody took it in a mode that kept us out. */
-  readonly taken: number[];
-  /** A part of the time is not known: etcd has compacted it. */
-  gap: boolean;
-  /** So many parts of the time are being looked at: what etcd has compacted there may not matter. */
-  gapsInDoubt: number;
-  /** Up to this revision it has been looked at. */
-  upTo: number;
-}
-
-interface Pause {
-  readonly seen: ReadonlyMap<string, Seen>;
-  /** Revisions of our own tries to take them again. */
-  readonly own: Set<number>;
-  readonly waiting: Set<() => void>;
-  readonly stop: () => void;
-}
-
-/** One that was taken so often is lost however often it was. */
-const takenMax = 100;
-
-const pauses = new WeakMap<Holding, Pause>();
+const pauses = new WeakMap<Holding, OthersSeen>();
 
 /** Throws `CLUSTER_...` if etcd does not answer; then they are given back as soon as it does. */
 export async function suspend(connection: Connection, holding: Holding): Promise<void> {
@@ -115,7 +91,7 @@ export function forgetPause(holding: Holding): void {
 }
 
 /** The pause of a holding that is suspended, or lost: of one that is lost it begins now, and looks back. */
-async function pauseOf(connection: Connection, holding: Holding): Promise<Pause> {
+async function pauseOf(connection: Connection, holding: Holding): Promise<OthersSeen> {
   const { state, loss } = holding;
   const known = pauses.get(holding);
   if (known !== undefined && (state === 'suspended' || loss !== undefined)) return known;
@@ -136,99 +112,4 @@ async function leftLocks(connection: Connection, holding: Holding): Promise<read
   const locks = [...holding.locks.values()];
   const found = await Promise.all(locks.map(({ key }) => client.range({ key, keysOnly: true })));
   return locks.filter(({ revision }, n) => found[n]?.kvs[0]?.modRevision === revision);
-}
-
-/** Whether a lock was as it was taken in that revision, of which etcd knows still. */
-async function wasHeldAt(connection: Connection, { key, revision }: HeldLock, at: number): Promise<boolean> {
-  try {
-    const { kvs } = await (await connection.client()).range({ key, keysOnly: true, revision: at });
-    return kvs[0]?.modRevision === revision;
-  } catch {
-    return false;
-  }
-}
-
-/** A lock that was still there at the end of the gap was nobody else's in it. */
-async function closeGap(connection: Connection, lock: HeldLock, seen: Seen, revision: number): Promise<void> {
-  seen.gapsInDoubt += 1;
-  const was = await wasHeldAt(connection, lock, revision);
-  seen.gapsInDoubt -= 1;
-  seen.gap ||= !was;
-  seen.upTo = Math.max(seen.upTo, revision);
-}
-
-async function watchOthers(
-  connection: Connection,
-  locks: readonly HeldLock[],
-  startRevision: (lock: HeldLock) => number,
-): Promise<Pause> {
-  const client = await connection.client();
-  const { keys } = connection;
-  const waiting = new Set<() => void>();
-  const seen = new Map<string, Seen>();
-  const stops = locks.map((lock) => {
-    const { identity, request } = lock;
-    const one: Seen = { label: request.resource.label, taken: [], gap: false, gapsInDoubt: 0, upTo: 0 };
-    seen.set(identity, one);
-    const arrived = (): void => {
-      for (const look of waiting) look();
-    };
-    return client.watch(
-      { ...keys.held(identity), startRevision: startRevision(lock) },
-      {
-        onPut({ key, modRevision }) {
-          const mode = keys.parseLock(key.toString('utf8'))?.mode as Mode | undefined;
-          const keptOut = mode === undefined || !compatible(request.mode, mode);
-          if (keptOut && one.taken.length < takenMax) one.taken.push(modRevision);
-          one.upTo = modRevision;
-          arrived();
-        },
-        onGap(revision) {
-          void closeGap(connection, lock, one, revision).then(arrived);
-        },
-      },
-    );
-  });
-  const stop = (): void => {
-    for (const end of stops) end();
-  };
-  return { seen, own: new Set(), waiting, stop };
-}
-
-/** Why it cannot be said that nobody had them; undefined: nobody had. */
-function trouble({ seen, own }: Pause): string | undefined {
-  for (const { label, taken, gap } of seen.values()) {
-    if (taken.some((revision) => !own.has(revision))) return `somebody else had ${label} meanwhile`;
-    if (gap) return `nobody knows whether somebody had ${label} meanwhile: etcd has forgotten that time`;
-  }
-  return undefined;
-}
-
-/** Our own keys are the last that the watch has to show. */
-function seenUpTo(pause: Pause, revision: number, ms: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const end = (): void => {
-      clearTimeout(timer);
-      pause.waiting.delete(look);
-      signal.removeEventListener('abort', abort);
-    };
-    const look = (): void => {
-      if ([...pause.seen.values()].some(({ upTo, gapsInDoubt }) => upTo < revision || gapsInDoubt > 0))
-        return;
-      end();
-      resolve();
-    };
-    const abort = (): void => {
-      end();
-      reject(new HoldfastError('ABORTED', 'the caller gave up; nothing is locked', { cause: signal.reason }));
-    };
-    const timer = setTimeout(() => {
-      end();
-      reject(new HoldfastError('CLUSTER_UNREACHABLE', 'etcd does not tell what happened meanwhile'));
-    }, ms);
-    pause.waiting.add(look);
-    signal.addEventListener('abort', abort, { once: true });
-    if (signal.aborted) abort();
-    else look();
-  });
 }

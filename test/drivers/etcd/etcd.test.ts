@@ -338,6 +338,73 @@ test(
   },
 );
 
+test('state that travels: the receiver is told whether anybody had it in between', skip, async () => {
+  const [a, b, c] = [await host(), await host(), await host()];
+  const disks = [disk(), disk()].toSorted((x, y) => (x.identity < y.identity ? -1 : 1));
+  const wanted = requests(disks);
+  const [first] = disks;
+  assert.ok(first !== undefined);
+  const guest = owner('guest');
+  const receiver = { ...owner('guest'), uuid: guest.uuid };
+  const given = async (): Promise<{ grant: Grant; state: string }> => {
+    const grant = await a.acquire(guest, wanted, { signal });
+    return { grant, state: await a.inquire(grant) };
+  };
+  const takes = async (state: string): Promise<void> => {
+    await b.release(await b.acquire(receiver, wanted, { signal, state }));
+  };
+
+  // Nobody had it, though it was free for a moment; nor the giver himself, who has suspended, or shared it out again.
+  const one = await given();
+  await a.release(one.grant);
+  await takes(one.state);
+  const again = await given();
+  await a.suspend(again.grant);
+  const kept = await a.resume(again.grant, { signal });
+  await a.suspend(kept);
+  const suspended = await a.inquire(kept);
+  await takes(suspended);
+  await a.release(kept);
+  const reserved = await given();
+  await a.release(await a.reserve(reserved.grant, [first.identity]));
+  await takes(reserved.state);
+
+  // A third had one of them, and has given it back.
+  const two = await given();
+  await a.release(two.grant);
+  await c.release(await c.acquire(owner('third'), requests([first]), { signal }));
+  assert.equal(await codeOf(b.acquire(receiver, wanted, { signal, state: two.state })), 'LOST');
+  for (const one of disks) assert.deepEqual(await c.holders(one), [], 'nothing is held after that');
+
+  // The receiver of an offer is told the same: a third had it before the giver took it again.
+  const three = await given();
+  await a.release(three.grant);
+  await c.release(await c.acquire(owner('third'), requests([first], 'read'), { signal }));
+  const later = await given();
+  const offer = await a.offer(later.grant);
+  assert.equal(await codeOf(b.accept(offer, receiver, { signal, state: three.state })), 'LOST');
+  const taken = await b.accept(offer, receiver, { signal, state: later.state });
+
+  // What is no state, or says nothing of what is asked for.
+  assert.equal(await codeOf(c.acquire(owner('x'), requests([disk()]), { signal, state: '{}' })), 'BAD_DATA');
+  const other = requests([disk()]);
+  assert.equal(await codeOf(c.acquire(owner('x'), other, { signal, state: later.state })), 'BAD_DATA');
+  await b.release(taken);
+});
+
+test('state that travels: of a time that etcd has forgotten nobody can say who had it', skip, async () => {
+  const [a, b] = [await host(), await host()];
+  const wanted = requests([disk()]);
+  const held = await a.acquire(owner('guest'), wanted, { signal });
+  const state = await a.inquire(held);
+  await a.release(held);
+  const client = await observer();
+  const { header } = await client.range({ key: 'x' });
+  etcdctl('put', 'elsewhere', 'x');
+  etcdctl('compact', String((header?.revision ?? 0) + 1));
+  assert.equal(await codeOf(b.acquire(owner('guest'), wanted, { signal, state })), 'LOST');
+});
+
 test(
   'a guest that was paused goes on before those who wait, and not where nobody knows who had its disk',
   skip,
