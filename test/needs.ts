@@ -33,6 +33,7 @@ export type Part =
   | 'fish'
   | 'etcd'
   | 'sanlock'
+  | 'sanlock plugin'
   | 'openssl';
 
 function programMissing(program: string, debianPackage: string): string | undefined {
@@ -58,6 +59,13 @@ function kernelMissing(): string | undefined {
     // No such folder, or a kernel that only root may read.
   }
   return 'there is no kernel in /boot that can be read (Debian package linux-image-amd64)';
+}
+
+/** libvirt loads it from a folder of its own, which differs by distribution. */
+function pluginMissing(): string | undefined {
+  const folders = ['/usr/lib/x86_64-linux-gnu', '/usr/lib/aarch64-linux-gnu', '/usr/lib64', '/usr/lib'];
+  const found = folders.some((folder) => existsSync(join(folder, 'libvirt/lock-driver/sanlock.so')));
+  return found ? undefined : "libvirt's plugin for sanlock is not installed (Debian package libvirt-sanlock)";
 }
 
 const checks: Record<Part, () => string | undefined> = {
@@ -91,6 +99,7 @@ const checks: Record<Part, () => string | undefined> = {
   zsh: () => programMissing('zsh', 'zsh'),
   fish: () => programMissing('fish', 'fish'),
   etcd: () => programMissing('etcd', 'etcd-server'),
+  'sanlock plugin': pluginMissing,
   sanlock: () =>
     programMissing('sanlock', 'sanlock') ??
     (process.getuid?.() === 0 ? undefined : 'who runs a sanlock daemon has to be root here'),

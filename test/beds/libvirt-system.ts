@@ -1,6 +1,6 @@
 /**
  * A whole host with a real libvirt, as far as its programs can tell: process, mount and host names of its own, with a private
- * /run, /etc/libvirt and /var/lib/libvirt, and either of the two lock daemons. Nothing of it outlives its first
+ * /run, /etc/libvirt and /var/lib/libvirt, and one of the lock daemons. Nothing of it outlives its first
  * process. Needs root.
  */
 import { chownSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
@@ -14,7 +14,7 @@ import { LockClient } from './lock-client.js';
 import { stuckForks } from './stuck-fork.js';
 import { until } from './until.js';
 
-export type LockDaemon = 'virtlockd' | 'holdfastd';
+export type LockDaemon = 'virtlockd' | 'holdfastd' | 'sanlock';
 
 export interface LibvirtSystemOptions {
   /** Of the host; its files are in a folder of this name. */
@@ -32,6 +32,8 @@ export interface LibvirtSystemOptions {
   readonly startIn?: (program: string, args: readonly string[]) => Running;
   /** Another name of a folder, for this host alone. */
   readonly bind?: { readonly folder: string; readonly at: string };
+  /** libvirt's qemu-sanlock.conf; none: there is no such file. */
+  readonly sanlockConf?: string;
   /** Further arguments of holdfastd; the host has a machine-id of its own then. */
   readonly holdfastd?: readonly string[];
 }
@@ -46,8 +48,7 @@ const ownFolders = ['/etc/libvirt', '/var/lib/libvirt', '/var/cache/libvirt', '/
 
 /** Without the machine's users, confinement and control groups: the guests run as this root, in plain processes. */
 const asRoot = 'user = "root"\ngroup = "root"\n';
-const qemuSettings = `lock_manager = "lockd"
-security_driver = "none"
+const qemuSettings = `security_driver = "none"
 cgroup_controllers = []
 namespaces = []
 `;
@@ -133,7 +134,10 @@ export class LibvirtSystem {
     const { lockspace, leases, address, user } = this.#options;
     const etc = user === undefined ? join(this.#own, 'etc/libvirt') : join(this.#own, 'home/.config/libvirt');
     mkdirSync(etc, { recursive: true });
-    writeFileSync(join(etc, 'qemu.conf'), qemuSettings + (user === undefined ? asRoot : ''));
+    const manager = `lock_manager = "${this.locks === 'sanlock' ? 'sanlock' : 'lockd'}"\n`;
+    writeFileSync(join(etc, 'qemu.conf'), manager + qemuSettings + (user === undefined ? asRoot : ''));
+    const { sanlockConf } = this.#options;
+    if (sanlockConf !== undefined) writeFileSync(join(etc, 'qemu-sanlock.conf'), sanlockConf);
     const lockd = [
       ...(lockspace === undefined ? [] : [`file_lockspace_dir = "${lockspace}"\n`]),
       ...(leases === undefined ? [] : [`lvm_lockspace_dir = "${leases}"\n`]),
@@ -267,6 +271,7 @@ export class LibvirtSystem {
   }
 
   async startLocks(): Promise<void> {
+    if (this.locks === 'sanlock') return this.#startSanlock();
     const [program, ...args] =
       this.locks === 'virtlockd'
         ? ['virtlockd', '-f', '/dev/null']
@@ -282,6 +287,17 @@ export class LibvirtSystem {
         () => false,
       );
     await until(answers, () => `${this.locks}: ${this.lockLog}`);
+  }
+
+  /** Without a watchdog, and not as a user of its own. It is where everybody looks for it. */
+  async #startSanlock(): Promise<void> {
+    await this.start('mkdir', ['-p', '/run/sanlock']).exited;
+    const env = { SANLOCK_PRIVILEGED: '0', SANLOCK_RUN_DIR: '/run/sanlock' };
+    const args = ['daemon', '-D', '-w', '0', '-l', '0', '-U', 'root', '-G', 'root', '-e', this.name];
+    this.#lockDaemon = this.start('sanlock', args, { env });
+    const answers = async (): Promise<boolean> =>
+      (await this.start('sanlock', ['client', 'status'], { input: '' }).ended).status === 0;
+    await until(answers, () => `sanlock: ${this.lockLog}`);
   }
 
   /** Ends the lock daemon, all of it, without any goodbye. */

@@ -140,7 +140,7 @@ interface Conf {
 
 /** A user's libvirt has its own file, if it has any. */
 function readFirst(directories: readonly string[]): Conf {
-  const found = [...directories].reverse().map((directory) => readConf(join(directory, 'qemu-sanlock.conf')));
+  const found = directories.toReversed().map((directory) => readConf(join(directory, 'qemu-sanlock.conf')));
   return found.find(({ missing }) => missing !== true) ?? { text: '' };
 }
 
