@@ -162,8 +162,8 @@ export class Channel {
   renew(kept: Iterable<Kept> = this.#kept?.values() ?? []): readonly number[] {
     const ends: number[] = [];
     const another = (): number => {
-      closeSync(this.#fd);
       const [end, own] = messageSocketPair();
+      closeSync(this.#fd);
       setSendBuffer(own, queueBytes);
       ends.push(end);
       this.#fd = own;

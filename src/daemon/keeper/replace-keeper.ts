@@ -60,18 +60,27 @@ export class KeeperReplacement {
     this.#lockdEnds = lockdEnds;
     if (this.#busy) return;
     this.#busy = true;
+    // Most of what can go wrong is better after a while: no descriptors are left, or no memory.
+    while (!(await this.#start()));
+    this.#busy = false;
+  }
+
+  async #start(): Promise<boolean> {
+    if (monotonicMs() - this.#startedMs >= soundMs) this.#pauseMs = 0;
+    await pause(this.#pauseMs);
+    this.#pauseMs = Math.min(pauseMsMax, Math.max(pauseMsMin, this.#pauseMs * 2));
+    this.#startedMs = monotonicMs();
+    let api: readonly number[] = [];
     try {
-      if (monotonicMs() - this.#startedMs >= soundMs) this.#pauseMs = 0;
-      await pause(this.#pauseMs);
-      this.#pauseMs = Math.min(pauseMsMax, Math.max(pauseMsMin, this.#pauseMs * 2));
       await this.#endCurrent();
-      const api = this.#options.apiEnds();
-      const lockd = this.#lockdEnds;
+      api = this.#options.apiEnds();
+      this.#current = startKeeper({ ...this.#options, channels: { lockd: this.#lockdEnds, api } });
       this.#lockdEnds = [];
-      this.#startedMs = monotonicMs();
-      this.#current = startKeeper({ ...this.#options, channels: { lockd, api } });
-    } finally {
-      this.#busy = false;
+      return true;
+    } catch (error) {
+      for (const fd of api) closeSync(fd);
+      this.#options.failed(error as Error);
+      return false;
     }
   }
 
@@ -79,13 +88,11 @@ export class KeeperReplacement {
   async #endCurrent(): Promise<void> {
     if (this.#current === undefined) return;
     const pidfd = openProcess(this.#current.pid, this.#current.startTime);
-    this.#current = undefined;
-    if (pidfd === undefined) return;
-    try {
+    if (pidfd !== undefined) {
       signalDescriptor(pidfd, constants.signals.SIGKILL);
       while (!hasEnded(pidfd)) await pause(lookMs);
-    } finally {
       closeSync(pidfd);
     }
+    this.#current = undefined;
   }
 }

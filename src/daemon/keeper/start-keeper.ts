@@ -1,7 +1,7 @@
 /** The daemon's way back when somebody has ended its keeper: it starts another one, and gives it everything. */
 import { spawn } from 'node:child_process';
 import { closeSync } from 'node:fs';
-import { pid, ppid } from 'node:process';
+import { pid } from 'node:process';
 import { peerCredentials } from '../../system/peer-credentials.js';
 import { processStartTime } from '../../system/process.js';
 import { channelNames, type ChannelName } from './channel-names.js';
@@ -28,8 +28,8 @@ export function ownKeeper(channel: number): KeeperProcess | undefined {
   // Whoever has made a pair of sockets is the peer of both (unix(7), SO_PEERCRED).
   const { pid: keeperPid } = peerCredentials(channel);
   const startTime = processStartTime(keeperPid);
-  // After that: a parent that has ended is the parent no more, and so its pid was nobody else's.
-  return startTime === undefined || keeperPid !== ppid ? undefined : { pid: keeperPid, startTime };
+  // After that, and as it is now: a parent that has ended is the parent no more, and so its pid was nobody else's.
+  return startTime === undefined || keeperPid !== process.ppid ? undefined : { pid: keeperPid, startTime };
 }
 
 /** What such a keeper finds in its environment. */
@@ -63,7 +63,10 @@ export function startKeeper({
   for (const fd of channelNames.flatMap((name) => channels[name])) closeSync(fd);
   // Even if it has ended: Node waits for it later, in its own loop.
   const startTime = child.pid === undefined ? undefined : processStartTime(child.pid);
-  return child.pid === undefined || startTime === undefined ? undefined : { pid: child.pid, startTime };
+  if (child.pid !== undefined && startTime !== undefined) return { pid: child.pid, startTime };
+  // One that cannot be told from others could not be ended either.
+  child.kill('SIGKILL');
+  return undefined;
 }
 
 /** Undefined: this process is no keeper that a daemon has started. Takes it out of the environment. */
