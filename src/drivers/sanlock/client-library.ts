@@ -1,7 +1,7 @@
 /**
  * sanlock's own client library, `libsanlock_client.so.1`, called without its headers.
  *
- * It finds the daemon as it always does: at /run/sanlock, or where SANLOCK_RUN_DIR says, which it reads at each call.
+ * It finds the daemon as it always does: at /run/sanlock, or where SANLOCK_RUN_DIR says, which it reads at its first use.
  * Whoever has registered calls with that descriptor one after another. What may have to wait for storage is called on a
  * thread of the pool. Every function throws `SanlockError` for what the library or the daemon refuses, and
  * `HoldfastError` (`DRIVER_FAILED`) if the library is not there.
@@ -17,7 +17,6 @@ import {
   encodeOptions,
   encodeResource,
   hostBytes,
-  leasesMax,
   lockspaceBytes,
   readU32,
   readU64,
@@ -86,6 +85,8 @@ const native = {
   ),
 };
 
+/** Each lease has at most 4,400 bytes in it (SANLK_MAX_RES_STR). */
+const stateBytesMax = 1024 * 1024;
 /** Another process than the one that registered: what is asked of the daemon by its pid. */
 const noSocket = -1;
 
@@ -199,9 +200,9 @@ export async function inquire(of: { readonly socket: number } | { readonly pid: 
 }
 
 function textAt(address: bigint): string {
-  // Each lease has at most SANLK_MAX_RES_STR bytes; byte by byte, since beyond the end there may be no memory.
+  // Byte by byte, since beyond the end there may be no memory.
   const bytes: number[] = [];
-  for (let index = 0n; bytes.length < leasesMax * 4400; index++) {
+  for (let index = 0n; bytes.length < stateBytesMax; index++) {
     const [byte = 0] = libcView(address + index, 1);
     if (byte === 0) break;
     bytes.push(byte);

@@ -80,7 +80,7 @@ export class LeaseConnection {
     });
   }
 
-  /** sanlock's own string for what it holds, as another host takes it. Throws `SanlockError` (ELIBSCN: a path with a space). */
+  /** sanlock's own string for what it holds, as another host takes it. Throws `SanlockError` (`blankInPath`). */
   state(): Promise<string> {
     return this.#inTurn(() => inquire({ socket: this.descriptor }));
   }
@@ -91,7 +91,7 @@ export class LeaseConnection {
     if (resources.length === 0) return versions;
     if (resources.every(({ shared }) => shared !== true) && resources.length <= leasesMax) {
       const state = await this.state().catch((error: unknown) => {
-        if (error instanceof SanlockError && error.code === 'ELIBSCN') return undefined;
+        if (error instanceof SanlockError && error.code === 'blankInPath') return undefined;
         throw error;
       });
       for (const { lockspace, name, lver } of state === undefined ? [] : parseState(state)) {

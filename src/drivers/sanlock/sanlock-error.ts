@@ -4,6 +4,8 @@ import { errorText } from '../../system/libc.js';
 
 /** Those of sanlock's numbers that somebody can do something about. */
 export const sanlockResult = {
+  /** ELIBSCN, of `inquire`: a path has a blank in it, which its string cannot have. */
+  blankInPath: -81,
   aioTimeout: -202,
   watchdogError: -203,
   ballotLost: -213,

@@ -385,6 +385,12 @@ async function plain<Result>(work: () => Promise<Result>): Promise<Result> {
   } catch (error) {
     if (!(error instanceof SanlockError)) throw error;
     if (isUnreachable(error) || error.code === 'ENOENT') throw unreachable(error);
+    if (error.code === 'blankInPath') {
+      throw new HoldfastError('UNSUPPORTED', 'sanlock has no words for a lease in a path with a blank', {
+        cause: error,
+        remedy: 'Keep the leases in a path without blanks.',
+      });
+    }
     throw new HoldfastError('DRIVER_FAILED', `sanlock: ${error.message}`, { cause: error });
   }
 }

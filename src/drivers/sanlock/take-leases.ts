@@ -111,7 +111,12 @@ export async function resourceHolders(
   settings: LibvirtSanlockSettings,
 ): Promise<readonly Holder[]> {
   const found = new Map<string, Holder>();
-  for (const lease of leasesFor(resource, settings)) {
+  const leases = leasesFor(resource, settings);
+  // A lease that is not there and a daemon that is not are one errno.
+  await joinedLockspaces().catch((error: unknown) => {
+    throw error instanceof SanlockError ? unreachable(error) : error;
+  });
+  for (const lease of leases) {
     try {
       for (const holder of await leaseHolders(lease)) {
         found.set(`${holder.host} ${holder.pid} ${holder.mode}`, holder);
