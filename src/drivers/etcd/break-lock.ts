@@ -9,7 +9,7 @@ import type { Connection } from './connection.js';
 import { clusterIdentity } from './keys.js';
 import { requireBreakable } from './may-break.js';
 import { parseRecord } from './lock-record.js';
-import { isUnchanged, tooMany } from './lock-transaction.js';
+import { isMissing, isUnchanged, tooMany } from './lock-transaction.js';
 
 /** Between the look and the transaction others can come and go. */
 const roundsMax = 5;
@@ -42,6 +42,8 @@ export async function breakLock(
   }
   const { keys, settings } = connection;
   const identity = clusterIdentity(resource, connection.hostId);
+  // One name for all rounds: where an answer is missing, its key tells whether it was done, and who has the lock since is not meant.
+  const entry = keys.break(identity, randomHex(8));
   try {
     const client = await connection.client();
     for (let round = 0; round < roundsMax; round++) {
@@ -57,15 +59,18 @@ export async function breakLock(
         byPid: process.pid,
         holders: kvs.map(({ key, value }) => parseRecord(value) ?? key.toString('utf8')),
       };
-      const { succeeded } = await client.idempotentTxn({
-        compare: kvs.map(({ key, modRevision }) => isUnchanged(key.toString('utf8'), modRevision)),
+      const { succeeded, responses } = await client.idempotentTxn({
+        compare: [
+          isMissing(entry),
+          ...kvs.map(({ key, modRevision }) => isUnchanged(key.toString('utf8'), modRevision)),
+        ],
         success: [
           ...kvs.map(({ key }) => ({ delete: { key: key.toString('utf8') } })),
-          { put: { key: keys.break(identity, randomHex(8)), value: JSON.stringify(record) } },
+          { put: { key: entry, value: JSON.stringify(record) } },
         ],
-        failure: [],
+        failure: [{ range: { key: entry } }],
       });
-      if (succeeded) return;
+      if (succeeded || (responses[0]?.range?.kvs.length ?? 0) > 0) return;
     }
   } catch (error) {
     throw asClusterError(error, `the lock of ${resource.label} could not be broken`);

@@ -5,10 +5,13 @@
  */
 import { HoldfastError } from '../../errors.js';
 import { asClusterError } from './client/etcd-failure.js';
+import type { KeyValue } from './client/messages.js';
 import type { Connection } from './connection.js';
 import { withdrawOffers } from './handover.js';
 import { ended, type HeldLock, type Holding } from './holding.js';
+import { isOf, parseRecord } from './lock-record.js';
 import { inUse, isUnchanged } from './lock-transaction.js';
+import type { Session } from './session/open-session.js';
 import { deleteLocks, takeLocks, withSession } from './take-locks.js';
 import { seenUpTo, trouble, watchOthers, type OthersSeen } from './watch-others.js';
 
@@ -26,7 +29,7 @@ export async function suspend(connection: Connection, holding: Holding): Promise
       await connection.client()
     ).range({ key: connection.keys.session(0n), countOnly: true });
     const from = (now.header?.revision ?? 0) + 1;
-    pauses.set(holding, await watchOthers(connection, locks, () => from));
+    pauses.set(holding, await watchOthers(connection, locks, () => from, holding.owner));
     holding.move('suspended');
     await giveBack();
   } catch (error) {
@@ -61,10 +64,13 @@ export async function resume(connection: Connection, holding: Holding, signal: A
       });
       if ('blockers' in outcome) {
         const others = outcome.blockers.filter(
-          ({ kv }) => !left.some(({ key }) => key === kv.key.toString()),
+          ({ kv }) => !left.some(({ key }) => key === kv.key.toString()) && !isOwnTry(kv, holding, session),
         );
         if (others.length > 0) throw giveUp(inUse(others, wanted).message);
-        throw new HoldfastError('CLUSTER_UNREACHABLE', 'the lease of before has ended at this very moment');
+        throw new HoldfastError(
+          'CLUSTER_UNREACHABLE',
+          'the lease of before has ended at this very moment, or an earlier try is not given back yet',
+        );
       }
       const { taken } = outcome;
       pause.own.add(taken[0]?.revision ?? 0);
@@ -85,6 +91,11 @@ export async function resume(connection: Connection, holding: Holding, signal: A
   }
 }
 
+/** Of a try that was done, and whose answer did not come: it is given back as soon as etcd answers. */
+function isOwnTry({ value, lease }: KeyValue, { owner }: Holding, { leaseId }: Session): boolean {
+  return lease === leaseId && isOf(parseRecord(value), owner);
+}
+
 export function forgetPause(holding: Holding): void {
   pauses.get(holding)?.stop();
   pauses.delete(holding);
@@ -98,7 +109,12 @@ async function pauseOf(connection: Connection, holding: Holding): Promise<Others
   if (state !== 'held' || loss === undefined)
     throw ended(`this grant is ${state}, and neither suspended nor lost`);
   try {
-    const pause = await watchOthers(connection, [...holding.locks.values()], ({ revision }) => revision + 1);
+    const pause = await watchOthers(
+      connection,
+      [...holding.locks.values()],
+      ({ revision }) => revision + 1,
+      holding.owner,
+    );
     pauses.set(holding, pause);
     return pause;
   } catch (error) {

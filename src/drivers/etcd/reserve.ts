@@ -38,8 +38,8 @@ export async function reserve(
       success: goes.map((lock) => ({ put: { key: lock.key, value: value(lock), lease: session.leaseId } })),
       failure: [],
     });
-    // A second try finds what the first has written; else somebody has broken one of them, and none is kept.
-    if (!succeeded) await drop();
+    // Somebody has broken one of them, and none is kept; unless this was a second try, which finds what the first has written.
+    if (!succeeded && !(await isWritten(connection, goes, holder))) await drop();
   } catch (error) {
     connection.untilDone(session, drop);
     throw asClusterError(error, 'the locks could not be given back yet');
@@ -48,6 +48,17 @@ export async function reserve(
     if (!connection.ended) void drop().catch(() => connection.untilDone(session, drop));
   }, reserveMs);
   timer.unref();
+}
+
+/** Whether all of them say what we wrote. */
+async function isWritten(
+  connection: Connection,
+  locks: readonly HeldLock[],
+  holder: string,
+): Promise<boolean> {
+  const client = await connection.client();
+  const found = await Promise.all(locks.map(({ key }) => client.range({ key })));
+  return found.every(({ kvs: [kv] }) => kv !== undefined && parseRecord(kv.value)?.holder === holder);
 }
 
 /** Those that still say what we wrote, or what we held: what somebody has taken over since is his. */
