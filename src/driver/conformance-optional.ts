@@ -164,6 +164,23 @@ const handoverCases: readonly CaseDefinition[] = [
       assert.equal(typeof (await has(a, 'inquire')(grant)), 'string');
     },
   },
+  {
+    name: 'who acquires with an earlier state is told LOST if somebody had it in between, and only then',
+    ability: 'inquire',
+    needs: ['inquire'],
+    excludes: true,
+    async run({ a, b, owner, acquire, keep, resource, assertFree }) {
+      const disk = await resource();
+      const asked = requestsFor([disk], 'exclusive');
+      const grant = await acquire(a, owner('source'), [disk]);
+      const state = await has(a, 'inquire')(grant);
+      await a.release(grant);
+      const taken = keep(b, await b.acquire(owner('target'), asked, { signal, state }), grant);
+      await b.release(taken);
+      assert.equal((await refusal(b.acquire(owner('late'), asked, { signal, state }))).code, 'LOST');
+      await assertFree(a, [disk]);
+    },
+  },
 ];
 
 const recoveryCases: readonly CaseDefinition[] = [

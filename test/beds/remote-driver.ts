@@ -85,7 +85,8 @@ function remote(child: ChildProcess, local: Driver): Driver {
     return answer.result;
   };
   return {
-    acquire: (owner, requests) => call('acquire', undefined, owner, requests) as Promise<Grant>,
+    acquire: (owner, requests, { state }) =>
+      call('acquire', undefined, owner, requests, ...(state === undefined ? [] : [state])) as Promise<Grant>,
     release: (grant) => call('release', grant) as Promise<void>,
     holders: (resource) => call('holders', undefined, resource) as ReturnType<Driver['holders']>,
     extend: (grant, owner, requests) => call('extend', grant, owner, requests) as Promise<Grant>,
@@ -127,11 +128,15 @@ async function serve(name: string, settings: Readonly<Record<string, unknown>>):
   let count = 0;
   const options = { signal: new AbortController().signal };
 
-  const work = async ({ name: wanted, grant: number, args }: Call): Promise<Omit<Answer, 'id'>> => {
+  const work = async ({ name: wanted, grant: number, args: given }: Call): Promise<Omit<Answer, 'id'>> => {
+    // The state of an earlier holder is an option there.
+    const [args, state] = wanted === 'acquire' ? [given.slice(0, 2), given[2]] : [given, undefined];
     const grant = grants.get(number ?? 0);
     const before = grant === undefined ? [] : [grant];
-    const rest = ['acquire', 'extend', 'accept', 'wait'].includes(wanted) ? [options] : [];
-    const wantedFunction = driver[wanted] as (...given: readonly unknown[]) => Promise<unknown>;
+    const rest = ['acquire', 'extend', 'accept', 'wait'].includes(wanted)
+      ? [{ ...options, ...(state === undefined ? {} : { state }) }]
+      : [];
+    const wantedFunction = driver[wanted] as (...all: readonly unknown[]) => Promise<unknown>;
     const result = await wantedFunction.call(driver, ...before, ...args, ...rest);
     if (!['acquire', 'extend', 'shrink', 'accept', 'adopt'].includes(wanted)) return { result };
     grants.set(++count, result as Grant);

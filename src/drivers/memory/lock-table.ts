@@ -38,9 +38,18 @@ export interface Blocked {
   readonly by: readonly Session[];
 }
 
+interface Take {
+  /** The second half of its token. */
+  readonly number: number;
+  readonly mode: Mode;
+  readonly owner: Owner;
+}
+
 export class LockTable {
   readonly #slots = new Map<string, Slot>();
   readonly #changed = new Set<() => void>();
+  /** Every take of an identity, in order, so that a later one can ask who came between. */
+  readonly #takes = new Map<string, Take[]>();
   /** One counter for the table, so that it grows for each resource even after its slot was dropped. */
   #grants = 0;
 
@@ -89,6 +98,8 @@ export class LockTable {
       const { identity } = request.resource;
       session.requests.set(identity, request);
       session.tokens.set(identity, `${this.#name}:${++this.#grants}`);
+      const take = { number: this.#grants, mode: request.mode, owner: session.owner };
+      this.#takes.set(identity, [...(this.#takes.get(identity) ?? []), take]);
       const slot = this.#slot(identity);
       slot.held.set(session, request.mode);
       for (const [other, mode] of slot.asleep) {
@@ -98,6 +109,23 @@ export class LockTable {
       }
     }
     return [];
+  }
+
+  /**
+   * Whether anybody but the one whose token it was has had an identity between that token and a later one, in a mode that would have
+   * kept it out; undefined: there was no such token.
+   */
+  hadOthers(identity: string, token: string, later: string | undefined): boolean | undefined {
+    const takes = this.#takes.get(identity) ?? [];
+    const first = takes.find(({ number }) => token === `${this.#name}:${number}`);
+    if (first === undefined) return undefined;
+    return takes.some(
+      ({ number, mode, owner }) =>
+        number > first.number &&
+        `${this.#name}:${number}` !== later &&
+        !compatible(first.mode, mode) &&
+        !isSameOwner(owner, first.owner),
+    );
   }
 
   /** Takes identities from a session: nobody holds them, or sleeps on them, for it any longer. */
@@ -172,6 +200,10 @@ export class LockTable {
     this.#changed.clear();
     for (const callback of callbacks) callback();
   }
+}
+
+function isSameOwner(a: Owner, b: Owner): boolean {
+  return a.uuid === b.uuid && a.pid === b.pid && a.startTime === b.startTime;
 }
 
 function withResolver<T>(): { promise: Promise<T>; resolve: (value: T) => void } {

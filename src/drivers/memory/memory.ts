@@ -51,10 +51,11 @@ function tableFor(settings: DriverSettings): LockTable {
 
 function memoryDriver(table: LockTable): Driver {
   return {
-    async acquire(owner, requests, { signal }) {
+    async acquire(owner, requests, { signal, state }) {
       refuseIfAborted(signal);
       const session = table.open(owner);
       takeAll(table, session, requests);
+      if (state !== undefined) requireUntouched(table, session, state);
       return grantOf(session);
     },
     async release(grant) {
@@ -180,6 +181,27 @@ function activeSession(grant: Grant): Session {
 function takeAll(table: LockTable, session: Session, requests: readonly LockRequest[]): void {
   const [first] = table.take(session, requests);
   if (first !== undefined) throw inUse(table, first);
+}
+
+/** Throws `LOST` if others had it since that state, `BAD_DATA` if the state does not say; then nothing is held. */
+function requireUntouched(table: LockTable, session: Session, state: string): void {
+  const before = tokensOf(state);
+  for (const [identity, { resource }] of session.requests) {
+    const others = table.hadOthers(identity, before[identity] ?? '', session.tokens.get(identity));
+    if (others === false) continue;
+    table.move(session, 'ended');
+    const { label } = resource;
+    if (others === undefined) throw new HoldfastError('BAD_DATA', `The state says nothing of ${label}`);
+    throw new HoldfastError('LOST', `Somebody else had ${label} meanwhile`, { resource: label });
+  }
+}
+
+function tokensOf(state: string): Readonly<Record<string, string>> {
+  try {
+    return Object(JSON.parse(state)) as Record<string, string>;
+  } catch {
+    return {};
+  }
 }
 
 function inUse(table: LockTable, { request, by }: Blocked): HoldfastError {
