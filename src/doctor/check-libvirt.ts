@@ -47,6 +47,8 @@ function judgeManager(configuration: LibvirtConfiguration): Finding[] {
   if (lockManager === 'nop' || lockManager === '') {
     return [...hidden, finding('libvirt-locks-off', { subject, what: 'libvirt takes no locks', evidence })];
   }
+  // What that means depends on Holdfast's drivers: check-sanlock.ts.
+  if (lockManager === 'sanlock') return hidden;
   if (lockManager !== 'lockd') {
     const what = `libvirt's lock manager is ${lockManager}, which the driver fcntl does not meet`;
     return [...hidden, finding('libvirt-other-manager', { subject, what, evidence })];

@@ -5,6 +5,7 @@ import { disks } from './findings/disks.js';
 import { holdfastd } from './findings/holdfastd.js';
 import { host } from './findings/host.js';
 import { libvirt } from './findings/libvirt.js';
+import { sanlock } from './findings/sanlock.js';
 import { software } from './findings/software.js';
 import { fileSystems, locks } from './findings/storage.js';
 
@@ -20,6 +21,7 @@ const all = {
   ...disks,
   ...libvirt,
   ...holdfastd,
+  ...sanlock,
   ...cluster,
   ...host,
 };

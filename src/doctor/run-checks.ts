@@ -13,6 +13,7 @@ import { checkHoldfastd } from './check-holdfastd.js';
 import { checkLibvirt } from './check-libvirt.js';
 import { checkLockSupport } from './check-lock-support.js';
 import { checkRecords } from './check-records.js';
+import { checkSanlock } from './check-sanlock.js';
 import { checkSameDisk } from './check-same-disk.js';
 import { checkSoftware } from './check-software.js';
 import { checkUse } from './check-use.js';
@@ -44,6 +45,7 @@ export async function runChecks(
     ['visibility', checkVisibility],
     ['libvirt', checkLibvirt],
     ['holdfastd', checkHoldfastd],
+    ['sanlock', (one) => checkSanlock(one, file)],
     ['same disk', (_, all) => checkSameDisk(all, surroundings)],
     ['file systems', checkFileSystems],
   ];

@@ -26,7 +26,7 @@ test('no libvirt, no lock manager, lockd, another one', () => {
   assert.deepEqual(ids(checkLibvirt(recordedHost(folder), [])), ['libvirt-absent']);
   assert.deepEqual(ids(checkLibvirt(host('#lock_manager = "lockd"\n'), [])), ['libvirt-locks-off']);
   assert.deepEqual(ids(checkLibvirt(host('lock_manager = "nop"\n'), [])), ['libvirt-locks-off']);
-  assert.deepEqual(ids(checkLibvirt(host('lock_manager = "sanlock"\n'), [])), ['libvirt-other-manager']);
+  assert.deepEqual(ids(checkLibvirt(host('lock_manager = "other"\n'), [])), ['libvirt-other-manager']);
   const lockd = checkLibvirt(host('lock_manager = "lockd"\n', undefined, { proc: listening }), []);
   assert.deepEqual(ids(lockd), ['libvirt-locks-on', 'virtlockd-running']);
 });
