@@ -19,7 +19,7 @@ const fastBuiltins = {
     const here = 'require("url").pathToFileURL(__filename).href';
     let changed = code.replaceAll(`(0, node_module.createRequire)(${here})`, 'require');
     const heavy =
-      /^let (?<name>node_\w+(?:\$\d+)?) = require\("(?<module>node:(?:child_process|crypto|fs\/promises|http|http2|module|os|timers\/promises|tls|tty|url|util))"\);\n/gm;
+      /^let (?<name>node_\w+(?:\$\d+)?) = require\("(?<module>node:(?:child_process|crypto|fs\/promises|http|module|os|timers\/promises|tty|url|util))"\);\n/gm;
     for (const { 0: line, groups } of code.matchAll(heavy)) {
       const use = new RegExp(`\\b${groups.name.replace('$', '\\$')}\\.`, 'g');
       changed = changed.replace(line, '').replaceAll(use, `process.getBuiltinModule("${groups.module}").`);
@@ -38,7 +38,7 @@ async function bundle(input, output) {
 
 /**
  * Four files, because V8 takes up all of a file's compiled code at once: what `holdfast run --disk` needs; what a guest
- * with images needs besides; what a lock in etcd needs besides; and all else (the other commands and drivers,
+ * with images needs besides; what a lock in etcd needs besides, gRPC with it; and all else (the other commands and drivers,
  * who is in the way), which is loaded by whoever needs a part of it.
  */
 const neededAtStart = ['src/cli/main.ts', 'src/cli/commands/run.ts', 'src/drivers/fcntl/fcntl.ts'];
@@ -46,7 +46,7 @@ const neededForGuests = ['src/input/read-input.ts', 'src/plan/plan-chain.ts', 's
 
 const oneOf = (names) => (id) => names.some((name) => id === join(root, name));
 
-/** Nothing else imports the driver for etcd: what both need is not there, or `list` would load it too. */
+/** Nothing else imports the driver for etcd and gRPC: what both need is not there, or `list` would load them too. */
 const isOurs = (id) => id.startsWith(join(root, 'src/')) && !id.startsWith(join(root, 'src/drivers/etcd/'));
 
 /** What these import follows them. */

@@ -37,7 +37,7 @@ export async function buildSessionUser(folder: string): Promise<string> {
       'session-user': 'test/beds/etcd-session-user.ts',
       'session-worker': 'src/drivers/etcd/session/session-worker.ts',
     },
-    ['koffi'],
+    ['koffi', '@grpc/grpc-js'],
   );
   return join(programs, 'session-user.js');
 }

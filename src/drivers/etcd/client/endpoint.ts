@@ -1,9 +1,7 @@
-/** One server of etcd, and the calls that are made to it. */
-import { createSecureContext, type SecureContext } from 'node:tls';
+/** One server of etcd, and the channel to it. */
+import type * as Grpc from '@grpc/grpc-js';
 import { HoldfastError } from '../../../errors.js';
 import { etcdFailure, EtcdFailure, grpcStatus } from './etcd-failure.js';
-import { GrpcCall } from './grpc-call.js';
-import { GrpcConnection } from './grpc-connection.js';
 import type { MessageType } from './wire.js';
 
 /** What is needed to talk to a cluster: plain data, so that a thread can be given it. */
@@ -32,31 +30,42 @@ export interface UnaryOptions {
   readonly token?: string | undefined;
 }
 
-/** A server that gives up a call itself says so in its own way; it is to do so only when nobody listens any more. */
-const serverMoreMs = 500;
+export type Stream<Request, Response> = Grpc.ClientDuplexStream<Request, Response>;
 
-/** Messages in both directions, until one side ends it. */
-export interface Stream<Request> {
-  write(message: Request): void;
-  /** `onEnd` of its listener is called a moment later. */
-  cancel(): void;
-}
-
-export interface StreamListener<Response> {
-  readonly onMessage: (message: Response) => void;
-  /** Once. Undefined: the server had no more to say. */
-  readonly onEnd: (failure: EtcdFailure | undefined) => void;
-}
+/**
+ * No retries and no balancing inside: a lock has to know what became of each request, and where. A proxy of the environment
+ * is not for the servers of a cluster. The server forbids pings more often than every five seconds (grpc-keepalive-min-time).
+ */
+const channelOptions = {
+  'grpc.enable_retries': 0,
+  'grpc.enable_channelz': 0,
+  'grpc.enable_http_proxy': 0,
+  'grpc.service_config_disable_resolution': 1,
+  'grpc.initial_reconnect_backoff_ms': 100,
+  'grpc.min_reconnect_backoff_ms': 100,
+  'grpc.max_reconnect_backoff_ms': 1_000,
+  'grpc.keepalive_time_ms': 6_000,
+  'grpc.keepalive_timeout_ms': 3_000,
+  'grpc.max_receive_message_length': 64 * 1024 * 1024,
+  // A thread's own channel must not be another's.
+  'grpc.use_local_subchannel_pool': 1,
+};
 
 export class Endpoint {
   readonly url: string;
-  readonly #connection: GrpcConnection;
+  readonly #grpc: typeof Grpc;
+  readonly #client: Grpc.Client;
 
   /** Connects at the first call. Throws `CONFIG` for a certificate or key that cannot be read. */
-  constructor(url: string, options: EtcdClientOptions) {
+  constructor(grpc: typeof Grpc, url: string, options: EtcdClientOptions) {
     this.url = url;
-    const secureContext = url.startsWith('https:') ? secure(options) : undefined;
-    this.#connection = new GrpcConnection({ url, secureContext, connectMs: options.callMs });
+    this.#grpc = grpc;
+    const { host, protocol } = new URL(url);
+    this.#client = new grpc.Client(
+      `dns:${host}`,
+      protocol === 'https:' ? secure(grpc, options) : grpc.credentials.createInsecure(),
+      channelOptions,
+    );
   }
 
   /** Rejects with `EtcdFailure`. */
@@ -66,26 +75,20 @@ export class Endpoint {
     { timeoutMs, token }: UnaryOptions,
   ): Promise<Response> {
     return new Promise((resolve, reject) => {
-      let answer: Response | undefined;
-      const late = setTimeout(
-        () => call.cancel(grpcStatus.deadlineExceeded, `no answer in ${timeoutMs} ms`),
-        timeoutMs,
-      );
-      const headers = { ...tokenHeader(token), 'grpc-timeout': `${Math.ceil(timeoutMs) + serverMoreMs}m` };
-      const call = new GrpcCall(
-        this.#connection,
-        { path, headers },
-        {
-          onMessage: (bytes) => (answer = response.decode(bytes)),
-          onEnd: (failure) => {
-            clearTimeout(late);
-            if (failure !== undefined) reject(etcdFailure(failure, this.url));
-            else if (answer !== undefined) resolve(answer);
-            else reject(new EtcdFailure('unknown', grpcStatus.internal, this.url, 'no answer'));
-          },
+      this.#client.makeUnaryRequest<Request, Response>(
+        path,
+        (value) => request.encode(value),
+        (bytes) => response.decode(bytes),
+        message,
+        this.#metadata(token),
+        { deadline: Date.now() + timeoutMs },
+        (error, answer) => {
+          if (error !== null) reject(this.#failure(error));
+          else if (answer === undefined)
+            reject(new EtcdFailure('unknown', grpcStatus.internal, this.url, 'no answer'));
+          else resolve(answer);
         },
       );
-      call.write(request.encode(message), true);
     });
   }
 
@@ -93,36 +96,41 @@ export class Endpoint {
   stream<Request extends object, Response extends object>(
     { path, request, response }: Procedure<Request, Response>,
     { token, hasLeader }: { readonly token?: string | undefined; readonly hasLeader?: boolean },
-    listener: StreamListener<Response>,
-  ): Stream<Request> {
-    const headers = { ...tokenHeader(token), ...(hasLeader === true ? { hasleader: 'true' } : {}) };
-    const call = new GrpcCall(
-      this.#connection,
-      { path, headers },
-      {
-        onMessage: (bytes) => listener.onMessage(response.decode(bytes)),
-        onEnd: (failure) =>
-          listener.onEnd(failure === undefined ? undefined : etcdFailure(failure, this.url)),
-      },
+  ): Stream<Request, Response> {
+    const metadata = this.#metadata(token);
+    if (hasLeader === true) metadata.set('hasleader', 'true');
+    return this.#client.makeBidiStreamRequest<Request, Response>(
+      path,
+      (value) => request.encode(value),
+      (bytes) => response.decode(bytes),
+      metadata,
     );
-    return {
-      write: (message) => call.write(request.encode(message), false),
-      cancel: () => queueMicrotask(() => call.cancel(grpcStatus.cancelled, 'it is not needed any more')),
-    };
   }
 
   close(): void {
-    this.#connection.close();
+    this.#client.close();
+  }
+
+  /** What a stream's `error` event has, as a failure of this server. */
+  failureOf(error: unknown): EtcdFailure {
+    return this.#failure(error as Grpc.ServiceError);
+  }
+
+  #failure({ code, details, message }: Grpc.ServiceError): EtcdFailure {
+    return etcdFailure(code ?? grpcStatus.unknown, details || message, this.url);
+  }
+
+  #metadata(token: string | undefined): Grpc.Metadata {
+    const metadata = new this.#grpc.Metadata();
+    if (token !== undefined) metadata.set('token', token);
+    return metadata;
   }
 }
 
-function tokenHeader(token: string | undefined): Readonly<Record<string, string>> {
-  return token === undefined ? {} : { token };
-}
-
-function secure({ ca, cert, key }: EtcdClientOptions): SecureContext {
+function secure(grpc: typeof Grpc, { ca, cert, key }: EtcdClientOptions): Grpc.ChannelCredentials {
+  const bytes = (text: string | undefined): Buffer | null => (text === undefined ? null : Buffer.from(text));
   try {
-    return createSecureContext({ ca, cert, key });
+    return grpc.credentials.createSsl(bytes(ca), bytes(key), bytes(cert));
   } catch (error) {
     throw new HoldfastError('CONFIG', 'driver etcd: the certificate, its key or the authority is no PEM', {
       setting: cert === undefined ? 'ca' : 'cert',

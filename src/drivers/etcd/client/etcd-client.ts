@@ -6,13 +6,7 @@
  * only who sent it can find out.
  */
 import { HoldfastError } from '../../../errors.js';
-import {
-  Endpoint,
-  type EtcdClientOptions,
-  type Procedure,
-  type Stream,
-  type StreamListener,
-} from './endpoint.js';
+import { Endpoint, type EtcdClientOptions, type Procedure, type Stream } from './endpoint.js';
 import { EtcdFailure, grpcStatus } from './etcd-failure.js';
 import * as m from './messages.js';
 import { WatchStream, type WatchListener } from './watch-stream.js';
@@ -69,16 +63,19 @@ export class EtcdClient {
     // Hosts that start alike do not all ask the first one.
     this.#current = Math.floor(Math.random() * endpoints.length);
     this.#watches = new WatchStream({
-      open: (listener) => this.#openWatch(listener),
+      open: () => this.#openWatch(),
       failed: (endpoint) => this.#leave(endpoint),
     });
   }
 
-  /** Connects to nothing yet. Throws `CONFIG`. */
+  /** Loads what is needed and connects to nothing yet. Throws `CONFIG`. */
   static async open(options: EtcdClientOptions): Promise<EtcdClient> {
+    const loaded = await import('@grpc/grpc-js');
+    // Bundled into a CommonJS file, the whole module is the default export alone.
+    const grpc = 'Client' in loaded ? loaded : (loaded as { default: typeof loaded }).default;
     return new EtcdClient(
       options,
-      options.endpoints.map((url) => new Endpoint(url, options)),
+      options.endpoints.map((url) => new Endpoint(grpc, url, options)),
     );
   }
 
@@ -139,37 +136,37 @@ export class EtcdClient {
     const number = options.endpoint ?? this.#current;
     const endpoint = this.#endpointAt(number);
     const token = await this.#tokenFrom(endpoint);
+    const stream: Stream<m.LeaseRequest, m.LeaseResponse> = endpoint.stream(procedures.keepAlive, { token });
     const timeoutMs = options.timeoutMs ?? this.#options.callMs;
     return new Promise<m.LeaseResponse>((resolve, reject) => {
-      let isSettled = false;
-      const settle = (result: () => void): void => {
-        if (isSettled) return;
-        isSettled = true;
+      const late = setTimeout(() => {
+        fail(
+          new EtcdFailure(
+            'unknown',
+            grpcStatus.deadlineExceeded,
+            endpoint.url,
+            `no answer in ${timeoutMs} ms`,
+          ),
+        );
+      }, timeoutMs);
+      const end = (): void => {
         clearTimeout(late);
         stream.cancel();
-        result();
       };
-      const fail = (failure: EtcdFailure): void =>
-        settle(() => {
-          if (failure.tokenRejected) this.#token = undefined;
-          if (options.endpoint === undefined) this.#leave(number);
-          reject(failure);
-        });
-      const failed = (status: number, why: string): void =>
-        fail(new EtcdFailure('unknown', status, endpoint.url, why));
-      const late = setTimeout(
-        () => failed(grpcStatus.deadlineExceeded, `no answer in ${timeoutMs} ms`),
-        timeoutMs,
+      const fail = (failure: EtcdFailure): void => {
+        end();
+        if (failure.tokenRejected) this.#token = undefined;
+        if (options.endpoint === undefined) this.#leave(number);
+        reject(failure);
+      };
+      stream.on('error', (error) => fail(endpoint.failureOf(error)));
+      stream.on('end', () =>
+        fail(new EtcdFailure('unknown', grpcStatus.unavailable, endpoint.url, 'the stream ended')),
       );
-      const stream = endpoint.stream<m.LeaseRequest, m.LeaseResponse>(
-        procedures.keepAlive,
-        { token },
-        {
-          onMessage: (answer) => settle(() => resolve(answer)),
-          onEnd: (failure) =>
-            failure === undefined ? failed(grpcStatus.unavailable, 'the stream ended') : fail(failure),
-        },
-      );
+      stream.on('data', (answer: m.LeaseResponse) => {
+        end();
+        resolve(answer);
+      });
       stream.write({ id });
     });
   }
@@ -254,20 +251,15 @@ export class EtcdClient {
     return this.#token;
   }
 
-  async #openWatch(listener: StreamListener<m.WatchResponse>): Promise<{
-    readonly stream: Stream<m.WatchRequest>;
+  async #openWatch(): Promise<{
+    readonly stream: Stream<m.WatchRequest, m.WatchResponse>;
     readonly endpoint: number;
   }> {
     const number = this.#current;
     const endpoint = this.#endpointAt(number);
     try {
       const token = await this.#tokenFrom(endpoint);
-      const stream = endpoint.stream<m.WatchRequest, m.WatchResponse>(
-        procedures.watch,
-        { token, hasLeader: true },
-        listener,
-      );
-      return { stream, endpoint: number };
+      return { stream: endpoint.stream(procedures.watch, { token, hasLeader: true }), endpoint: number };
     } catch (error) {
       this.#leave(number);
       throw error;

@@ -2,15 +2,6 @@
 import { causeText, HoldfastError } from '../../../errors.js';
 import type { ErrorCode } from '../../../vocabulary.js';
 
-/** How a call ended that did not go well. */
-export interface CallEnd {
-  /** gRPC's. */
-  readonly status: number;
-  readonly details: string;
-  /** Whether anything of it may have reached the server. */
-  readonly mayBeSent: boolean;
-}
-
 /** The status codes of gRPC that are looked at (https://grpc.github.io/grpc/core/md_doc_statuscodes.html). */
 export const grpcStatus = {
   cancelled: 1,
@@ -80,9 +71,13 @@ const saysNothing: readonly number[] = [
   dataLoss,
 ];
 
-/** What became of a call that ended badly. */
-export function etcdFailure({ status, details, mayBeSent }: CallEnd, endpoint: string): EtcdFailure {
-  const outcome = !mayBeSent ? 'not sent' : saysNothing.includes(status) ? 'unknown' : 'refused';
+/** What gRPC reports of a call that ended badly. `details` is its text. */
+export function etcdFailure(status: number, details: string, endpoint: string): EtcdFailure {
+  const neverConnected =
+    (status === unavailable && /No connection established|Name resolution failed/.test(details)) ||
+    // Of a call that got as far as a connection, gRPC names the address.
+    (status === deadlineExceeded && !details.includes('remote_addr='));
+  const outcome = neverConnected ? 'not sent' : saysNothing.includes(status) ? 'unknown' : 'refused';
   return new EtcdFailure(outcome, status, endpoint, details);
 }
 
@@ -109,7 +104,7 @@ function codeOf({ status, message, outcome }: EtcdFailure): ErrorCode {
   if (outcome === 'not sent') return 'CLUSTER_UNREACHABLE';
   // It is connected and does not answer: that is how a member looks which waits for a majority.
   if (status === deadlineExceeded) return 'CLUSTER_NO_QUORUM';
-  // The connection ended under the call.
+  // The connection ended under the call (of a server that is killed, gRPC also says `internal`).
   return outcome === 'unknown' && status !== unknown ? 'CLUSTER_UNREACHABLE' : 'DRIVER_FAILED';
 }
 
@@ -123,12 +118,20 @@ const whatHappened: Partial<Record<ErrorCode, string>> = {
   CLUSTER_COMPACTED: 'etcd has forgotten the revisions that had to be looked at',
 };
 
+/** gRPC's own words around those of the system are left out. */
+function plainly(text: string): string {
+  return text.replace(
+    /^No connection established\. Last error: (?:Error: )?(.*)\. Resolution note: .*$/s,
+    '$1',
+  );
+}
+
 /** Anything thrown below, as an error of this project. `doing`: `the locks could not be taken`. */
 export function asClusterError(error: unknown, doing: string): unknown {
   if (!(error instanceof EtcdFailure)) return error;
   const code = codeOf(error);
   const what = whatHappened[code] ?? 'etcd failed';
-  return new HoldfastError(code, `${doing}: ${what} (${error.endpoint}: ${causeText(error)})`, {
+  return new HoldfastError(code, `${doing}: ${what} (${error.endpoint}: ${plainly(causeText(error))})`, {
     cause: error,
   });
 }

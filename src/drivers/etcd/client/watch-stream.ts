@@ -5,7 +5,7 @@
  * leader, the watch is cancelled), it is begun again from there, on another server if need be. Only where etcd has compacted
  * that revision something is missed: then `onGap` is called, and the watch goes on from what there is.
  */
-import type { Stream, StreamListener } from './endpoint.js';
+import type { Stream } from './endpoint.js';
 import type { KeyValue, WatchRequest, WatchResponse } from './messages.js';
 
 export interface WatchListener {
@@ -25,9 +25,10 @@ interface Watch {
 }
 
 interface Source {
-  readonly open: (
-    listener: StreamListener<WatchResponse>,
-  ) => Promise<{ readonly stream: Stream<WatchRequest>; readonly endpoint: number }>;
+  readonly open: () => Promise<{
+    readonly stream: Stream<WatchRequest, WatchResponse>;
+    readonly endpoint: number;
+  }>;
   /** A stream of this server failed. */
   readonly failed: (endpoint: number) => void;
 }
@@ -42,7 +43,7 @@ export class WatchStream {
   #lastId = 0;
   /** absent -> opening -> open -> absent; `closed` is for good. */
   #state: 'absent' | 'opening' | 'open' | 'closed' = 'absent';
-  #stream: Stream<WatchRequest> | undefined;
+  #stream: Stream<WatchRequest, WatchResponse> | undefined;
   #pauseMs = pauseMsMin;
 
   constructor(source: Source) {
@@ -97,47 +98,36 @@ export class WatchStream {
 
   async #open(): Promise<void> {
     this.#state = 'opening';
-    // An older stream may have its last word yet: only the present one's counts.
-    let mine: Stream<WatchRequest> | undefined;
-    let server = 0;
-    let hasEnded = false;
-    const isMine = (): boolean => mine !== undefined && this.#stream === mine;
-    const lose = (): void => {
-      if (!isMine()) return;
-      this.#stream = undefined;
-      this.#state = 'absent';
-      this.#source.failed(server);
-      this.#again();
-    };
-    const opened = await this.#source
-      .open({
-        onMessage: (response) => {
-          this.#pauseMs = pauseMsMin;
-          if (isMine()) this.#take(response);
-        },
-        onEnd: () => {
-          hasEnded = true;
-          lose();
-        },
-      })
-      .catch(() => undefined);
+    const opened = await this.#source.open().catch(() => undefined);
     if (this.#state !== 'opening') {
-      opened?.stream.cancel();
+      opened?.stream.on('error', () => undefined).cancel();
       return;
     }
     if (opened === undefined || this.#watches.size === 0) {
-      opened?.stream.cancel();
+      opened?.stream.on('error', () => undefined).cancel();
       this.#state = 'absent';
       if (this.#watches.size > 0) this.#again();
       return;
     }
-    mine = this.#stream = opened.stream;
-    server = opened.endpoint;
+    const { stream, endpoint } = opened;
+    this.#stream = stream;
     this.#state = 'open';
+    stream.on('data', (response: WatchResponse) => {
+      this.#pauseMs = pauseMsMin;
+      if (this.#stream === stream) this.#take(response);
+    });
+    const ended = (): void => {
+      if (this.#stream !== stream) return;
+      this.#stream = undefined;
+      this.#state = 'absent';
+      this.#source.failed(endpoint);
+      this.#again();
+    };
+    stream.on('error', ended);
+    stream.on('end', ended);
     const watches = [...this.#watches.values()];
     this.#watches.clear();
     for (const watch of watches) this.#create(watch);
-    if (hasEnded) lose();
   }
 
   #again(): void {
