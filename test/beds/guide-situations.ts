@@ -201,6 +201,7 @@ function asNobody(parent: string, { folder, env }: Place): string {
 export const situations = {
   nobody: alone(),
   'nobody, unshare': alone('root', 'unshare'),
+  'nobody, sanlock': alone('sanlock'),
   'nobody, loop device': {
     parts: [...base, 'root', 'losetup', 'unshare'],
     begin: (parent, document) => {
