@@ -142,7 +142,10 @@ export function register(): number {
   return result;
 }
 
-/** `all`: no other process may acquire or release for this one. `sigkill`, `sigterm`: it is not sent to it. */
+/**
+ * `sigkill`, `sigterm`: that signal is not sent to it. `all`: the daemon takes nothing more for it, neither from others nor on
+ * this connection, where the next call waits for ever (3.8.5): the last call of all, and only closing gives back.
+ */
 export async function restrict(socket: number, what: 'all' | 'sigkill' | 'sigterm'): Promise<void> {
   const flags = { all: 1, sigkill: 2, sigterm: 4 }[what];
   await done('restrict', () => native.restrict.later(socket, flags));

@@ -9,15 +9,7 @@ import { HoldfastError } from '../../errors.js';
 import { closeDescriptor } from '../../system/descriptors.js';
 import { setInheritable } from '../../system/exec.js';
 import { peerIsThere } from '../../system/socket-peer.js';
-import {
-  acquireLeases,
-  inquire,
-  parseState,
-  readResource,
-  register,
-  releaseAllLeases,
-  releaseLeases,
-} from './client-library.js';
+import { acquireLeases, inquire, register, releaseAllLeases, releaseLeases } from './client-library.js';
 import { leasesMax, type SanlockResource } from './client-structs.js';
 import { unreachable } from './explain-result.js';
 import { SanlockError } from './sanlock-error.js';
@@ -83,26 +75,6 @@ export class LeaseConnection {
   /** sanlock's own string for what it holds, as another host takes it. Throws `SanlockError` (`blankInPath`). */
   state(): Promise<string> {
     return this.#inTurn(() => inquire({ socket: this.descriptor }));
-  }
-
-  /** The versions of leases that it holds, by `LOCKSPACE:NAME`; of those that are held shared, what it is at this moment. */
-  async versions(resources: readonly SanlockResource[]): Promise<ReadonlyMap<string, bigint>> {
-    const versions = new Map<string, bigint>();
-    if (resources.length === 0) return versions;
-    if (resources.every(({ shared }) => shared !== true) && resources.length <= leasesMax) {
-      const state = await this.state().catch((error: unknown) => {
-        if (error instanceof SanlockError && error.code === 'blankInPath') return undefined;
-        throw error;
-      });
-      for (const { lockspace, name, lver } of state === undefined ? [] : parseState(state)) {
-        if (lver !== undefined) versions.set(`${lockspace}:${name}`, lver);
-      }
-    }
-    for (const resource of resources) {
-      const key = `${resource.lockspace}:${resource.name}`;
-      if (!versions.has(key)) versions.set(key, (await readResource(resource)).lver);
-    }
-    return versions;
   }
 
   /** Whether the daemon has it still; tells those who want to know if not. */

@@ -25,7 +25,8 @@ import {
 import { isHoldfastError } from '../../errors.js';
 import { monotonicMs } from '../../system/clock.js';
 import { makeMissingLease, makeMissingLockspace } from './automatic-lease.js';
-import { joinedLockspaces } from './client-library.js';
+import { joinedLockspaces, readResource } from './client-library.js';
+import { nameBytesMax } from './client-structs.js';
 import { isUnreachable, unreachable } from './explain-result.js';
 import { joinLockspace } from './join-lockspace.js';
 import { makeLeaseArea, readLeaseAreas } from './lease-area.js';
@@ -194,7 +195,7 @@ function sanlockDriver(given: DriverSettings): Driver {
     try {
       await take(connection, owner, wanted, options);
       const group = new LeaseGroup(connection);
-      const versions = await versionsOf(connection, wanted);
+      const versions = await versionsOf(wanted);
       const parts = requests.map((request) =>
         group.add(request, leasesFor(request.resource, settings), wanted),
       );
@@ -227,7 +228,7 @@ function sanlockDriver(given: DriverSettings): Driver {
       if (!group.connection.stillThere()) throw new HoldfastError('LOST', 'the sanlock daemon has ended');
       const missing = group.missing(wanted);
       await take(group.connection, owner, missing, options);
-      const versions = await versionsOf(group.connection, missing).catch(async (error: unknown) => {
+      const versions = await versionsOf(missing).catch(async (error: unknown) => {
         const resources = missing.map(({ lease, shared }) => asResource(lease, shared));
         await group.connection.release(resources).catch(() => undefined);
         throw error;
@@ -256,10 +257,7 @@ function sanlockDriver(given: DriverSettings): Driver {
       if (group === undefined || state.suspended !== undefined) return;
       const all = group.all();
       // What is shared has been taken by others as well, who have moved its version: what counts is how it is left.
-      const now = await plain(() =>
-        group.connection.versions(all.map(({ lease, shared }) => asResource(lease, shared))),
-      );
-      state.suspended = new Map(all.map(({ lease }) => [leaseKey(lease), now.get(leaseKey(lease)) ?? 0n]));
+      state.suspended = await versionsOf(all);
       await group.connection.releaseAll();
     },
     async resume(grant, options) {
@@ -281,7 +279,7 @@ function sanlockDriver(given: DriverSettings): Driver {
         const nextParts = there
           ? parts
           : parts.map(({ request, leases }) => nextGroup.add(request, leases, wanted));
-        const nextVersions = await versionsOf(next, wanted);
+        const nextVersions = await versionsOf(wanted);
         close(grant);
         if (!there) await group.giveBack(parts, true);
         return grantOf({ owner, group: nextGroup, parts: nextParts, versions: nextVersions, options });
@@ -290,9 +288,18 @@ function sanlockDriver(given: DriverSettings): Driver {
         throw error;
       }
     },
-    inquire: (grant) => {
+    async inquire(grant) {
       const { group } = stateOf(grant);
-      return group === undefined ? Promise.resolve('') : plain(() => group.connection.state());
+      if (group === undefined) return '';
+      // Behind a name without a final 0 the daemon (3.8.5) writes what comes next in its memory.
+      const full = group
+        .all()
+        .find(({ lease }) =>
+          [lease.lockspace, lease.name].some((name) => Buffer.byteLength(name) >= nameBytesMax),
+        );
+      if (full === undefined) return plain(() => group.connection.state());
+      const message = `sanlock has no words for a lease with a name of ${nameBytesMax} bytes: ${leaseKey(full.lease)}`;
+      throw new HoldfastError('UNSUPPORTED', message);
     },
     probe: (requests) => probe(requests),
     mapRequest,
@@ -359,11 +366,15 @@ function tokensOf(
   return tokens;
 }
 
-function versionsOf(
-  connection: LeaseConnection,
-  wanted: readonly WantedLease[],
+/** Of leases that are held, by `LOCKSPACE:NAME`; of those that are shared, what it is at this moment. */
+async function versionsOf(
+  wanted: readonly Pick<WantedLease, 'lease'>[],
 ): Promise<ReadonlyMap<string, bigint>> {
-  return plain(() => connection.versions(wanted.map(({ lease, shared }) => asResource(lease, shared))));
+  const read = async ({ lease }: Pick<WantedLease, 'lease'>): Promise<[string, bigint]> => {
+    const { lver } = await plain(() => readResource(asResource(lease, false)));
+    return [leaseKey(lease), lver];
+  };
+  return new Map(await Promise.all(wanted.map(read)));
 }
 
 /** What is over in a moment: a lease that is being given back, or that libvirt is just making. */
