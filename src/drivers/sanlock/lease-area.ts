@@ -5,19 +5,7 @@
  * Nothing that may be somebody's is written over: no lease that has an owner who is not known to be dead, no lockspace with such a
  * host in it, and without `force` no data of anything else.
  */
-import {
-  closeSync,
-  constants,
-  fchmodSync,
-  fchownSync,
-  ftruncateSync,
-  openSync,
-  readFileSync,
-  readSync,
-  statSync,
-  unlinkSync,
-  type Stats,
-} from 'node:fs';
+import { unlinkSync } from 'node:fs';
 import type {
   FoundLeaseArea,
   LeaseArea,
@@ -26,12 +14,11 @@ import type {
   MadeLeaseArea,
   MakeLeaseOptions,
 } from '../../driver/contract.js';
-import { causeText, HoldfastError } from '../../errors.js';
-import { groupId } from '../../system/group-id.js';
-import { parsePasswd } from '../../system/user-name.js';
+import { HoldfastError } from '../../errors.js';
 import { hostsOf } from './client-library.js';
 import type { SanlockHost } from './client-structs.js';
 import { hostStatus } from './daemon-status.js';
+import { hasData, lookAtFile, makeRoom } from './lease-file.js';
 import { leaseNameBytesMax, leasePathBytesMax } from './libvirt-lease-names.js';
 import {
   dumpAreas,
@@ -54,7 +41,7 @@ const scannedBytesMax = 1024 * mebibyte;
 export async function makeLeaseArea(area: LeaseArea, { force }: MakeLeaseOptions): Promise<MadeLeaseArea> {
   requireProper(area);
   const { path, offset } = area;
-  const stats = look(path);
+  const stats = lookAtFile(path);
   const head = stats === undefined ? undefined : await readHead(path, offset);
   if (head !== undefined) {
     const found = await describe(path, offset, head);
@@ -91,7 +78,7 @@ export async function makeLeaseArea(area: LeaseArea, { force }: MakeLeaseOptions
  * @throws HoldfastError NO_SUCH_FILE, NOT_READABLE, NOT_A_DISK, DRIVER_FAILED
  */
 export async function readLeaseAreas({ path, offset }: LeasePlace): Promise<readonly FoundLeaseArea[]> {
-  const stats = look(path);
+  const stats = lookAtFile(path);
   if (stats === undefined) throw new HoldfastError('NO_SUCH_FILE', `there is no ${path}`, { resource: path });
   if (offset !== undefined) {
     const head = await readHead(path, offset);
@@ -111,27 +98,6 @@ export async function readLeaseAreas({ path, offset }: LeasePlace): Promise<read
     if (head !== undefined) found.push(await describe(path, at, head));
   }
   return found;
-}
-
-/** Undefined: there is nothing of that name. */
-function look(path: string): Stats | undefined {
-  let stats: Stats;
-  try {
-    stats = statSync(path);
-  } catch (cause) {
-    const { code } = cause as NodeJS.ErrnoException;
-    if (code === 'ENOENT') return undefined;
-    throw new HoldfastError(
-      code === 'ENOTDIR' ? 'NO_SUCH_FILE' : 'NOT_READABLE',
-      `${path} cannot be looked at`,
-      {
-        resource: path,
-        cause,
-      },
-    );
-  }
-  if (stats.isFile() || stats.isBlockDevice()) return stats;
-  throw new HoldfastError('NOT_A_DISK', `${path} is neither a file nor a block device`, { resource: path });
 }
 
 function requireProper({ lockspace, name, path, offset }: LeaseArea): void {
@@ -242,87 +208,4 @@ function hostOf(
         : 'gone';
   const name = names.get(hostId);
   return { hostId, generation, state, ...(name === undefined || name === '' ? {} : { name }), ...known };
-}
-
-/** Whether anything but zeros is in an area, as far as the file goes. */
-function hasData(path: string, offset: number): boolean {
-  const fd = open(path, constants.O_RDONLY);
-  try {
-    const bytes = Buffer.alloc(mebibyte);
-    let length = 0;
-    for (let read = -1; read !== 0 && length < bytes.length; length += read) {
-      read = readSync(fd, bytes, length, bytes.length - length, offset + length);
-    }
-    return bytes.subarray(0, length).some((byte) => byte !== 0);
-  } finally {
-    closeSync(fd);
-  }
-}
-
-/** A new file belongs to the daemon, which has to write it. */
-function makeRoom(path: string, offset: number, stats: Stats | undefined): void {
-  if (stats?.isBlockDevice() === true) return;
-  const end = offset + mebibyte;
-  if (stats !== undefined && stats.size >= end) return;
-  const fd = open(
-    path,
-    constants.O_WRONLY | (stats === undefined ? constants.O_CREAT | constants.O_EXCL : 0),
-  );
-  try {
-    if (stats === undefined) {
-      fchmodSync(fd, 0o660);
-      const user = process.geteuid?.() === 0 ? daemonUser() : undefined;
-      if (user !== undefined) fchownSync(fd, user.uid, user.gid);
-    }
-    ftruncateSync(fd, end);
-  } catch (cause) {
-    if (stats === undefined) unlinkSync(path);
-    throw new HoldfastError(
-      'DRIVER_FAILED',
-      `${path} could not be given the size that is needed: ${causeText(cause)}`,
-      {
-        resource: path,
-        cause,
-      },
-    );
-  } finally {
-    closeSync(fd);
-  }
-}
-
-function open(path: string, flags: number): number {
-  try {
-    return openSync(path, flags | constants.O_NONBLOCK, 0o600);
-  } catch (cause) {
-    const { code } = cause as NodeJS.ErrnoException;
-    const denied = code === 'EACCES' || code === 'EPERM' || code === 'EROFS';
-    throw new HoldfastError(
-      denied ? 'NOT_PERMITTED' : code === 'ENOENT' || code === 'ENOTDIR' ? 'NO_SUCH_FILE' : 'DRIVER_FAILED',
-      `${path} could not be opened: ${causeText(cause)}`,
-      {
-        resource: path,
-        cause,
-        ...(denied ? { remedy: 'Run as root, or as a user who may write there.' } : {}),
-      },
-    );
-  }
-}
-
-/** As whom sanlock runs (sanlock.conf); undefined: there is no such user, so it can only be root. */
-function daemonUser(): { readonly uid: number; readonly gid: number } | undefined {
-  const conf = textOf('/etc/sanlock/sanlock.conf');
-  const name = (key: string): string =>
-    new RegExp(`^\\s*${key}\\s*=\\s*(\\S+)`, 'm').exec(conf)?.[1] ?? 'sanlock';
-  const wanted = name('uname');
-  const uid = [...parsePasswd(textOf('/etc/passwd'))].find(([, user]) => user === wanted)?.[0];
-  const gid = groupId(name('gname'));
-  return uid === undefined || gid === undefined ? undefined : { uid, gid };
-}
-
-function textOf(path: string): string {
-  try {
-    return readFileSync(path, 'utf8');
-  } catch {
-    return '';
-  }
 }
