@@ -9,7 +9,7 @@ import { HoldfastError } from '../../errors.js';
 import { closeDescriptor } from '../../system/descriptors.js';
 import { setInheritable } from '../../system/exec.js';
 import { peerIsThere } from '../../system/socket-peer.js';
-import { acquireLeases, inquire, register, releaseAllLeases, releaseLeases } from './client-library.js';
+import { acquireLeases, register, releaseAllLeases, releaseLeases } from './client-library.js';
 import { leasesMax, type SanlockResource } from './client-structs.js';
 import { unreachable } from './explain-result.js';
 import { SanlockError } from './sanlock-error.js';
@@ -70,11 +70,6 @@ export class LeaseConnection {
     await this.#inTurn(() => releaseAllLeases(this.descriptor)).catch((error: unknown) => {
       if (!(error instanceof SanlockError) || this.stillThere()) throw error;
     });
-  }
-
-  /** sanlock's own string for what it holds, as another host takes it. Throws `SanlockError` (`blankInPath`). */
-  state(): Promise<string> {
-    return this.#inTurn(() => inquire({ socket: this.descriptor }));
   }
 
   /** Whether the daemon has it still; tells those who want to know if not. */

@@ -26,7 +26,6 @@ import { isHoldfastError } from '../../errors.js';
 import { monotonicMs } from '../../system/clock.js';
 import { makeMissingLease, makeMissingLockspace } from './automatic-lease.js';
 import { joinedLockspaces, readResource } from './client-library.js';
-import { nameBytesMax } from './client-structs.js';
 import { isUnreachable, unreachable } from './explain-result.js';
 import { joinLockspace } from './join-lockspace.js';
 import { makeLeaseArea, readLeaseAreas } from './lease-area.js';
@@ -35,6 +34,7 @@ import { LeaseGroup, type LeasePart } from './lease-group.js';
 import { asResource } from './lease-holders.js';
 import { diskLockspace, diskLockspacePath, leasesOf } from './libvirt-lease-names.js';
 import { SanlockError } from './sanlock-error.js';
+import { stateText, versionsInState } from './travelling-state.js';
 import { readSanlockSettings } from './sanlock-settings.js';
 import {
   explainRefusal,
@@ -193,7 +193,7 @@ function sanlockDriver(given: DriverSettings): Driver {
     requireFew(wanted.length, requests[0]?.resource.label ?? '');
     const connection = LeaseConnection.open();
     try {
-      await take(connection, owner, wanted, options);
+      await take(connection, owner, wanted, options, versionsInState(options.state, wanted));
       const group = new LeaseGroup(connection);
       const versions = await versionsOf(wanted);
       const parts = requests.map((request) =>
@@ -289,17 +289,8 @@ function sanlockDriver(given: DriverSettings): Driver {
       }
     },
     async inquire(grant) {
-      const { group } = stateOf(grant);
-      if (group === undefined) return '';
-      // Behind a name without a final 0 the daemon (3.8.5) writes what comes next in its memory.
-      const full = group
-        .all()
-        .find(({ lease }) =>
-          [lease.lockspace, lease.name].some((name) => Buffer.byteLength(name) >= nameBytesMax),
-        );
-      if (full === undefined) return plain(() => group.connection.state());
-      const message = `sanlock has no words for a lease with a name of ${nameBytesMax} bytes: ${leaseKey(full.lease)}`;
-      throw new HoldfastError('UNSUPPORTED', message);
+      const { group, suspended, versions } = stateOf(grant);
+      return group === undefined ? '' : stateText(group.all(), suspended ?? versions);
     },
     probe: (requests) => probe(requests),
     mapRequest,
@@ -396,12 +387,6 @@ async function plain<Result>(work: () => Promise<Result>): Promise<Result> {
   } catch (error) {
     if (!(error instanceof SanlockError)) throw error;
     if (isUnreachable(error) || error.code === 'ENOENT') throw unreachable(error);
-    if (error.code === 'blankInPath') {
-      throw new HoldfastError('UNSUPPORTED', 'sanlock has no words for a lease in a path with a blank', {
-        cause: error,
-        remedy: 'Keep the leases in a path without blanks.',
-      });
-    }
     throw new HoldfastError('DRIVER_FAILED', `sanlock: ${error.message}`, { cause: error });
   }
 }
