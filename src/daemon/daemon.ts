@@ -32,9 +32,11 @@ export async function runDaemon(
   const ended = endOfService(log);
   const directory = privateDirectory(runtimeDirectory());
   // Who uses no cluster loads nothing of it.
-  const cluster = options.drivers.every((name) => name === 'fcntl')
+  const clusters = options.drivers.every((name) => name === 'fcntl')
     ? undefined
-    : await (await import('./cluster/open-cluster.js')).openCluster(options, directory, log);
+    : await import('./cluster/open-cluster.js');
+  const cluster = await clusters?.openCluster(options, directory, log);
+  const guard = clusters?.openHoldGuard(options, directory, log);
   const lockd = new LockdThread({
     program: new URL('./lockd-worker.js', import.meta.url),
     listening: socketOf(sockets, 'lockd'),
@@ -80,6 +82,7 @@ export async function runDaemon(
     restarts,
     listening: socketOf(sockets, 'api'),
     channel,
+    guard,
     listen: (events) => logEvents(log, events),
   });
   log.info({ holds: api.holds(), socket: options.apiSocket }, 'serving the API');
@@ -90,6 +93,7 @@ export async function runDaemon(
   const signal = await ended;
   await Promise.all([api.close(), lockd.stop()]);
   await cluster?.end();
+  guard?.leave();
   log.info({ signal, holds: api.holds(), locks: lockd.counts().locks }, 'stopped');
   return 0;
 }

@@ -21,10 +21,13 @@ export interface GuardedCommand {
   readonly action: GuardedAction;
 }
 
-/** Process by pid and start time: a pid is given again. */
-export interface GuardedProcess {
+/** By pid and start time: a pid is given again. */
+export interface NamedProcess {
   readonly pid: number;
   readonly startTime: number;
+}
+
+export interface GuardedProcess extends NamedProcess {
   readonly action: GuardedAction;
 }
 
@@ -35,8 +38,12 @@ export type GuardOrder =
   | { readonly do: 'pause' }
   /** After `pause`: the lock is certain again, and so say the times in the page. */
   | { readonly do: 'resume' }
-  /** The whole list, instead of the one before. */
-  | { readonly do: 'processes'; readonly processes: readonly GuardedProcess[] }
+  /** The whole list, instead of the one before. `spared`: who is not to be stopped with one of them, though it is below it. */
+  | {
+      readonly do: 'processes';
+      readonly processes: readonly GuardedProcess[];
+      readonly spared?: readonly NamedProcess[];
+    }
   /** Nothing is left to guard. */
   | { readonly do: 'end' };
 

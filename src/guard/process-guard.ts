@@ -15,14 +15,14 @@
  */
 import { constants } from 'node:os';
 import { boottimeMs } from '../system/boot-clock.js';
-import { descendantsOf } from '../system/descendants.js';
 import { closeDescriptor } from '../system/descriptors.js';
 import { keepProgramInMemory, ownSession, raiseAboveOthers } from '../system/hardiness.js';
 import { openProcess, signalDescriptor, signalProcess } from '../system/pidfd.js';
-import { readProcessStat } from '../system/process.js';
+import { processStartTime, readProcessStat } from '../system/process.js';
+import { belowSpared } from './below-spared.js';
 import type { DeadlinePage } from './deadline-page.js';
 import { report } from './guard-channel.js';
-import type { GuardedProcess, GuardOrder } from './guard-words.js';
+import type { GuardedProcess, GuardOrder, NamedProcess } from './guard-words.js';
 import { Watchdog } from './watchdog.js';
 
 const { SIGTERM, SIGKILL, SIGSTOP, SIGCONT } = constants.signals;
@@ -45,6 +45,8 @@ export class ProcessGuard {
   readonly #asked = new Set<number>();
   readonly #told = new Set<number>();
   #supervised = true;
+  readonly #self: NamedProcess = { pid: process.pid, startTime: processStartTime(process.pid) ?? 0 };
+  #spared: readonly NamedProcess[] = [this.#self];
 
   /** @param watchdog path of the device; undefined or empty: there is none. */
   constructor(page: DeadlinePage, watchdog: string | undefined, over: () => void) {
@@ -62,8 +64,10 @@ export class ProcessGuard {
   }
 
   obey(order: GuardOrder): void {
-    if (order.do === 'processes') this.#guard(order.processes);
-    else if (order.do === 'end') this.#end();
+    if (order.do === 'processes') {
+      this.#spared = [this.#self, ...(order.spared ?? [])];
+      this.#guard(order.processes);
+    } else if (order.do === 'end') this.#end();
   }
 
   supervisorGone(): void {
@@ -72,7 +76,8 @@ export class ProcessGuard {
 
   #guard(processes: readonly GuardedProcess[]): void {
     const known = new Map(this.#guarded.map((one) => [keyOf(one), one]));
-    this.#guarded = processes.flatMap((one) => {
+    const stoppable = processes.filter(({ pid }) => !this.#spared.some((one) => one.pid === pid));
+    this.#guarded = stoppable.flatMap((one) => {
       const before = known.get(keyOf(one));
       known.delete(keyOf(one));
       const pidfd = before?.pidfd ?? openProcess(one.pid, one.startTime);
@@ -111,7 +116,7 @@ export class ProcessGuard {
       const { pid, pidfd, action } = one;
       const signal = action === 'pause' ? SIGSTOP : SIGKILL;
       // Those below are found while it lives: what it leaves behind falls to somebody else.
-      const below = descendantsOf(pid);
+      const below = belowSpared(pid, this.#spared);
       signalDescriptor(pidfd, signal);
       for (const { pid: child, startTime } of below) signalProcess(child, startTime, signal);
       if (this.#told.has(pidfd)) continue;

@@ -101,6 +101,13 @@ export class Hold {
     );
   }
 
+  /** The same one by one, of those that lock something: as the drivers gave them, so that who looks after many holds can tell which stand together. */
+  get guarantees(): readonly Guarantee[] {
+    return this.#contents.held.flatMap(({ grant: { requests, guarantee } }) =>
+      requests.length === 0 || guarantee === undefined ? [] : [guarantee],
+    );
+  }
+
   /** What a command finds in its environment: the hold, and the fencing tokens by identity, as JSON. */
   get environment(): Readonly<Record<string, string>> {
     const { id, tokens } = this;

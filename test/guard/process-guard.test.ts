@@ -6,7 +6,12 @@ import { closeSync, constants, openSync, readSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, test } from 'node:test';
 import { GuardProcess } from '../../src/guard/guard-process.js';
-import type { GuardedAction, GuardedProcess, GuardReport } from '../../src/guard/guard-words.js';
+import type {
+  GuardedAction,
+  GuardedProcess,
+  GuardReport,
+  NamedProcess,
+} from '../../src/guard/guard-words.js';
 import { boottimeMs } from '../../src/system/boot-clock.js';
 import { descendantsOf } from '../../src/system/descendants.js';
 import { processStartTime, readProcessStat } from '../../src/system/process.js';
@@ -58,9 +63,10 @@ async function guardThem(
   guard: GuardProcess,
   processes: readonly GuardedProcess[],
   count: number,
+  spared: readonly NamedProcess[] = [],
 ): Promise<void> {
   const heard = guard.hear(isCounted(count), 20_000);
-  guard.order({ do: 'processes', processes });
+  guard.order({ do: 'processes', processes, spared });
   assert.ok(await heard, 'it counts them');
 }
 
@@ -68,6 +74,26 @@ const runs = ({ pid, startTime }: { pid: number; startTime: number }): boolean =
   const stat = readProcessStat(pid);
   return stat?.startTime === startTime && stat.state !== 'Z';
 };
+
+test('who is spared is not ended with one that it is below, nor what is below it; nor as one on the list', async () => {
+  const { guard } = newGuard();
+  const shell = guest('sh -c "sleep 1000 & wait" & sleep 1000 & wait');
+  await until(() => descendantsOf(shell.guarded.pid).length >= 3, 'what is below it');
+  const below = descendantsOf(shell.guarded.pid);
+  const daemon = below.find(({ pid }) => below.some(({ ppid }) => ppid === pid));
+  assert.ok(daemon);
+  const [inner] = below.filter(({ ppid }) => ppid === daemon.pid);
+  const [outer] = below.filter(({ pid }) => pid !== daemon.pid && pid !== inner?.pid);
+  assert.ok(inner !== undefined && outer !== undefined);
+  try {
+    await guardThem(guard, [shell.guarded, { ...daemon, action: 'poweroff' }], 1, [daemon]);
+    guard.times = inMs(0, 100);
+    await until(() => !runs(shell.guarded) && !runs(outer), 'their end');
+    assert.ok(runs(daemon) && runs(inner));
+  } finally {
+    for (const { pid } of [daemon, inner]) process.kill(pid, 'SIGKILL');
+  }
+});
 
 test('at the time of the kill all on the list are ended with what is below them, and nobody else', async () => {
   const { guard, reports } = newGuard();

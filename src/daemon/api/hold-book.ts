@@ -8,6 +8,7 @@ import { setTimeout as timer } from 'node:timers/promises';
 import { causeText, HoldfastError, isHoldfastError } from '../../errors.js';
 import type { GuestInput, Hold, LockOptions, Manager, OwnerProcess } from '../../index.js';
 import { Epoll } from '../../system/epoll.js';
+import type { HoldGuard } from '../cluster/hold-guard.js';
 import { OwnerWatch } from '../lockd/owner-watch.js';
 import { Adoption } from './adoption.js';
 import { factsOf, isSame, type Booked, type BookedHold } from './booked-hold.js';
@@ -41,12 +42,15 @@ export class HoldBook {
   readonly #asking = new Map<string, Promise<unknown>>();
   #timer: NodeJS.Timeout | undefined;
   readonly #adoption: Adoption;
+  readonly #guard: HoldGuard | undefined;
 
-  constructor(manager: Manager, kept: KeptHolds, events: EventLog) {
+  /** @param guard of holds whose locks end by themselves; undefined: no driver has such locks. */
+  constructor(manager: Manager, kept: KeptHolds, events: EventLog, guard?: HoldGuard) {
     this.#manager = manager;
     this.#kept = kept;
     this.#events = events;
-    this.#adoption = new Adoption(manager, kept, events);
+    this.#guard = guard;
+    this.#adoption = new Adoption(manager, kept, events, guard);
   }
 
   get size(): number {
@@ -64,10 +68,13 @@ export class HoldBook {
 
   /** Takes up what was held before this process. */
   async adopt(): Promise<void> {
-    await this.#adoption.adoptAll((hold, witness) => {
+    const book = (hold: Hold, witness: string | undefined): void =>
       this.#keep(this.#book(hold, witness, true));
-    });
+    await this.#adoption.adoptAll(book);
     this.#lookOn();
+    const held = (): readonly Hold[] =>
+      this.list().flatMap(({ hold }) => (hold.state === 'held' ? [hold] : []));
+    void this.#guard?.takeOver(held, () => this.#adoption.adoptLeft(book));
   }
 
   /**
@@ -99,6 +106,7 @@ export class HoldBook {
     const booked = this.#book(hold, witness, false);
     try {
       this.#keep(booked);
+      await this.#guardOwner(hold);
     } catch (error) {
       await this.#end(booked, 'it could not be kept');
       throw error;
@@ -130,7 +138,16 @@ export class HoldBook {
   async extend(id: string, input: GuestInput, options: AcquireWish['options']): Promise<BookedHold> {
     const booked = this.#booked(id);
     await this.#look();
-    await booked.hold.extend(input, options);
+    const { hold } = booked;
+    const before = new Set(hold.requests.map(({ resource }) => resource.identity));
+    await hold.extend(input, options);
+    try {
+      await this.#guardOwner(hold);
+    } catch (error) {
+      const added = hold.requests.map(({ resource }) => resource.identity);
+      await hold.shrink(added.filter((identity) => !before.has(identity)));
+      throw error;
+    }
     return this.#changed(booked, 'extended');
   }
 
@@ -140,6 +157,7 @@ export class HoldBook {
     this.#keep(booked, names);
     try {
       await booked.hold.shrink(names);
+      await this.#guard?.add([booked.hold]);
     } catch (error) {
       if (this.#isBooked(booked)) this.#keep(booked);
       throw error;
@@ -150,6 +168,7 @@ export class HoldBook {
   async suspend(id: string): Promise<BookedHold> {
     const booked = this.#booked(id);
     await booked.hold.suspend();
+    this.#guard?.remove(id);
     return this.#changed(booked, 'suspended');
   }
 
@@ -164,6 +183,12 @@ export class HoldBook {
       }
       throw error;
     }
+    try {
+      await this.#guardOwner(booked.hold);
+    } catch (error) {
+      await this.suspend(id);
+      throw error;
+    }
     return this.#changed(booked, 'resumed');
   }
 
@@ -173,11 +198,20 @@ export class HoldBook {
     await this.#look();
     this.#watch(process);
     const leave = (): void => this.#owners.noLongerNeeds(process.pid, process.startTime);
+    const { pid, startTime } = booked.hold.owner;
     try {
+      this.#guard?.requireStoppable(booked.hold, process);
       await booked.hold.passTo(process);
       this.#requireBooked(booked);
     } catch (error) {
       leave();
+      throw error;
+    }
+    try {
+      await this.#guardOwner(booked.hold);
+    } catch (error) {
+      leave();
+      await booked.hold.passTo({ pid, startTime });
       throw error;
     }
     this.#unwatch(booked);
@@ -261,6 +295,7 @@ export class HoldBook {
         ...(witness === undefined ? {} : { witness }),
         ...(leaving === undefined ? {} : { leaving }),
         ...(hold.state === 'suspended' ? { suspended: true } : {}),
+        ...(this.#guard?.guards(hold) === true ? { guarded: true } : {}),
       },
       hold.state === 'suspended' ? [] : hold.descriptors,
     );
@@ -278,6 +313,7 @@ export class HoldBook {
     if (!this.#isBooked(booked)) return Promise.resolve();
     this.#holds.delete(booked.hold.id);
     this.#unwatch(booked);
+    this.#guard?.remove(booked.hold.id);
     this.#kept.drop(booked.hold.id);
     const end = this.#giveBack(booked, reason);
     const settled = end.catch(() => undefined);
@@ -301,7 +337,15 @@ export class HoldBook {
     booked.lost = causeText(reason);
     if (this.#isBooked(booked)) {
       this.#events.add('lost', { ...factsOf(booked.hold), reason: booked.lost });
+      const { hold } = booked;
+      this.#guard?.lost(hold, () => this.#isBooked(booked) && hold.state === 'held');
     }
+  }
+
+  /** Before it returns nobody is told that he has it. */
+  async #guardOwner(hold: Hold): Promise<void> {
+    this.#guard?.requireStoppable(hold, hold.owner);
+    await this.#guard?.add([hold]);
   }
 
   /** Ends the holds of those who have ended. */

@@ -17,6 +17,8 @@ export interface WrittenHold {
   readonly leaving?: readonly string[];
   /** Nothing of it is locked: its guest is paused. */
   readonly suspended?: true;
+  /** Its owner is to be ended before its locks do (`HoldGuard`). */
+  readonly guarded?: true;
 }
 
 /** What the keeper has, where the hold itself is too large for it. */

@@ -1,6 +1,7 @@
 /** Puts the API together, and takes up what it held before. */
 import { join } from 'node:path';
 import { openManager } from '../../index.js';
+import type { HoldGuard } from '../cluster/hold-guard.js';
 import type { Channel } from '../keeper/channel.js';
 import type { LockdThread } from '../lockd/lockd-thread.js';
 import { Metrics } from '../metrics.js';
@@ -21,6 +22,8 @@ export interface ApiOptions {
   readonly restarts: number;
   readonly listening: number;
   readonly channel: Channel;
+  /** Ends owners before their locks do; undefined: no driver has locks that end by themselves. */
+  readonly guard: HoldGuard | undefined;
   /** Called before anything happens. */
   readonly listen: (events: EventLog) => void;
 }
@@ -42,7 +45,7 @@ export async function openApi(given: ApiOptions): Promise<Api> {
     ...(config === undefined ? {} : { configuration: config }),
   });
   const kept = new KeptHolds(channel, new HoldFiles(join(directory, 'api-holds')));
-  const book = new HoldBook(manager, kept, events);
+  const book = new HoldBook(manager, kept, events, given.guard);
   const metrics = new Metrics({ events, restarts, holds: () => book.size, lockd: () => lockd.counts() });
   await book.adopt();
   const app = await openServer({ manager, book, events, metrics, lockd, drivers, restarts, lookers });

@@ -209,7 +209,7 @@ export class ClusterLocks {
   async #guard({ guest: { pid, startTime } }: GuestLocks, { guarantee }: Grant): Promise<void> {
     const { guard, onLost } = this.#options;
     if (guarantee === undefined || onLost === 'ignore') return;
-    await guard.add({ pid, startTime, action: onLost }, guarantee);
+    await guard.add([{ process: { pid, startTime, action: onLost }, guarantee }]);
   }
 
   /** `taken`: somebody else has it by now. */

@@ -7,9 +7,10 @@ import { constants } from 'node:os';
 import type { Guarantee } from '../../driver/contract.js';
 import { HoldfastError } from '../../errors.js';
 import { GuardProcess } from '../../guard/guard-process.js';
-import type { GuardedProcess, GuardReport } from '../../guard/guard-words.js';
+import type { GuardedProcess, GuardReport, NamedProcess } from '../../guard/guard-words.js';
 import { signalProcess } from '../../system/pidfd.js';
 import { processStartTime } from '../../system/process.js';
+import { ownProcesses } from './own-processes.js';
 
 export interface HostGuardOptions {
   /** Where it stands which guards there are. */
@@ -25,6 +26,7 @@ export type GuardEvent = 'guard ended' | 'guard ends with the service' | 'guard 
 
 interface Watch {
   readonly guarantee: Guarantee;
+  /** By what they are on the list for: one process can be there for several things. */
   readonly processes: Map<string, GuardedProcess>;
   guard: StartedGuard;
   readonly stop: () => void;
@@ -38,9 +40,12 @@ interface StartedGuard {
   said: number;
 }
 
-interface WrittenGuard {
-  readonly pid: number;
-  readonly startTime: number;
+/** A process that is to be on the list of a guarantee. */
+export interface GuardWish {
+  readonly process: GuardedProcess;
+  readonly guarantee: Guarantee;
+  /** What it is on the list for, which stands under one guarantee at a time. Missing: all that it has. */
+  readonly for?: string;
 }
 
 /** A guard starts in a tenth of that; a guest is not told that it has its lock before it is guarded. */
@@ -49,7 +54,7 @@ const confirmMsMax = 5_000;
 export class HostGuard {
   readonly #options: HostGuardOptions;
   readonly #watches = new Map<Guarantee, Watch>();
-  readonly #before: readonly WrittenGuard[];
+  readonly #before: readonly NamedProcess[];
   #hasScopes = true;
   #left = false;
 
@@ -58,17 +63,19 @@ export class HostGuard {
     this.#before = readGuards(options.file);
   }
 
-  /** Returns when the guard has it on its list. Throws `DRIVER_FAILED` where there is none that says so. */
-  async add(process: GuardedProcess, guarantee: Guarantee): Promise<void> {
-    const key = keyOf(process);
-    for (const watch of this.#watches.values()) {
-      if (watch.guarantee !== guarantee && watch.processes.delete(key)) this.#tidy(watch);
+  /** Returns when the guards have all of them on their lists. Throws `DRIVER_FAILED` where there is none that says so. */
+  async add(wishes: readonly GuardWish[]): Promise<void> {
+    const changed = new Set<Watch>();
+    for (const { process, guarantee, for: name = keyOf(process) } of wishes) {
+      this.#leaveOthers(name, guarantee);
+      const watch = this.#watches.get(guarantee) ?? this.#open(guarantee);
+      const before = watch.processes.get(name);
+      if (before !== undefined && isSame(before, process)) continue;
+      watch.processes.set(name, process);
+      changed.add(watch);
     }
-    const watch = this.#watches.get(guarantee) ?? this.#open(guarantee);
-    if (watch.processes.has(key)) return;
-    watch.processes.set(key, process);
-    const confirmed = await this.#send(watch);
-    if (confirmed) return;
+    const confirmed = await Promise.all([...changed].map((watch) => this.#send(watch)));
+    if (confirmed.every(Boolean)) return;
     throw new HoldfastError(
       'DRIVER_FAILED',
       'the guard that stops guests whose lock is lost does not start',
@@ -78,9 +85,14 @@ export class HostGuard {
     );
   }
 
-  remove(process: Pick<GuardedProcess, 'pid' | 'startTime'>): void {
+  /** @param what `for` of the wish, or the process. */
+  remove(what: NamedProcess | string): void {
+    this.#leaveOthers(typeof what === 'string' ? what : keyOf(what), undefined);
+  }
+
+  #leaveOthers(name: string, guarantee: Guarantee | undefined): void {
     for (const watch of this.#watches.values()) {
-      if (!watch.processes.delete(keyOf(process))) continue;
+      if (watch.guarantee === guarantee || !watch.processes.delete(name)) continue;
       void this.#send(watch);
       this.#tidy(watch);
     }
@@ -157,14 +169,16 @@ export class HostGuard {
   async #send(watch: Watch): Promise<boolean> {
     const { guard } = watch;
     if (await this.#sendTo(watch, guard)) return true;
-    if (!guard.process.hasEnded || this.#left) return false;
+    // One that was sent away is missed by nobody.
+    if (!guard.process.hasEnded || this.#left || this.#watches.get(watch.guarantee) !== watch) return false;
     if (watch.guard === guard) this.#replace(watch, guard);
     return this.#sendTo(watch, watch.guard);
   }
 
   async #sendTo({ processes }: Watch, guard: StartedGuard): Promise<boolean> {
     const list = ++guard.lists;
-    guard.process.order({ do: 'processes', processes: [...processes.values()] });
+    const each = new Map([...processes.values()].map((one) => [keyOf(one), one]));
+    guard.process.order({ do: 'processes', processes: [...each.values()], spared: ownProcesses() });
     const isTold = (report: GuardReport): report is GuardReport =>
       report.is === 'guarding' && guard.said > list;
     const said = await guard.process.hear(isTold, confirmMsMax);
@@ -182,7 +196,7 @@ export class HostGuard {
   }
 
   #write(): void {
-    const guards = [...this.#watches.values()].flatMap(({ guard }): WrittenGuard[] => {
+    const guards = [...this.#watches.values()].flatMap(({ guard }): NamedProcess[] => {
       const { pid } = guard.process;
       const startTime = pid === undefined ? undefined : processStartTime(pid);
       return pid === undefined || startTime === undefined ? [] : [{ pid, startTime }];
@@ -193,13 +207,17 @@ export class HostGuard {
   }
 }
 
-function keyOf({ pid, startTime }: Pick<GuardedProcess, 'pid' | 'startTime'>): string {
+function keyOf({ pid, startTime }: NamedProcess): string {
   return `${pid} ${startTime}`;
 }
 
-function readGuards(file: string): readonly WrittenGuard[] {
+function isSame(one: GuardedProcess, other: GuardedProcess): boolean {
+  return keyOf(one) === keyOf(other) && one.action === other.action;
+}
+
+function readGuards(file: string): readonly NamedProcess[] {
   try {
-    return JSON.parse(readFileSync(file, 'utf8')) as readonly WrittenGuard[];
+    return JSON.parse(readFileSync(file, 'utf8')) as readonly NamedProcess[];
   } catch {
     return [];
   }

@@ -1,10 +1,11 @@
-/** Puts together what libvirt's locks need in a cluster. */
+/** Puts together what libvirt's locks need in a cluster, and the holds of the API where their locks end by themselves. */
 import { join } from 'node:path';
 import { openClusterDriver } from '../../index.js';
 import type { DaemonLog } from '../log.js';
 import type { DaemonOptions } from '../options.js';
 import { ClusterLocks, requireAble, type ClusterEvent } from './cluster-locks.js';
 import { GuestFiles } from './guest-file.js';
+import { HoldGuard, type HoldGuardEvent } from './hold-guard.js';
 import { scopeWords } from './guard-scope.js';
 import { HostGuard, type GuardEvent } from './host-guard.js';
 
@@ -20,8 +21,10 @@ const levels = {
   'guard ended': 'error',
   'guard ends with the service': 'warn',
   'guard acted': 'error',
+  'hold left to the next daemon': 'warn',
+  'owner stopped': 'error',
   'watchdog not fed': 'error',
-} as const satisfies Record<ClusterEvent | GuardEvent, string>;
+} as const satisfies Record<ClusterEvent | GuardEvent | HoldGuardEvent, string>;
 
 /**
  * Undefined: none of the daemon's drivers reaches a cluster. `directory`: the runtime directory. Throws what is wrong with a driver
@@ -38,8 +41,7 @@ export async function openCluster(
   });
   if (cluster === undefined) return undefined;
   requireAble(cluster);
-  const tell = (what: keyof typeof levels, facts: object): void =>
-    log[levels[what]](facts, `cluster: ${what}`);
+  const tell = teller(log);
   const guard = new HostGuard({
     file: join(directory, 'cluster-guards.json'),
     scope: scopeWords,
@@ -48,4 +50,18 @@ export async function openCluster(
   });
   const files = new GuestFiles(join(directory, 'cluster'));
   return new ClusterLocks({ cluster, files, guard, onLost, tell });
+}
+
+/**
+ * For the holds of the API, with whatever drivers. Its guard feeds no watchdog device: there is one device, and the guard of
+ * libvirt's guests has it.
+ */
+export function openHoldGuard({ onLost }: DaemonOptions, directory: string, log: DaemonLog): HoldGuard {
+  const tell = teller(log);
+  const guard = new HostGuard({ file: join(directory, 'api-guards.json'), scope: scopeWords, tell });
+  return new HoldGuard({ guard, onLost, tell });
+}
+
+function teller(log: DaemonLog): (what: keyof typeof levels, facts: object) => void {
+  return (what, facts) => log[levels[what]](facts, `cluster: ${what}`);
 }
