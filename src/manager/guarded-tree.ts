@@ -168,8 +168,16 @@ class GuardedTree implements CommandTree {
     const lives = stat?.startTime === this.#startTime && stat.state !== 'Z';
     const missed = this.#status === undefined ? !lives : this.#nobodyRuns();
     this.#missed = missed ? this.#missed + 1 : 0;
-    if (this.#missed > 1) this.#guard.kill();
+    if (this.#missed > 1 && this.#guardIsStopped()) this.#guard.kill();
   };
+
+  /**
+   * One that runs has the kernel's word for who is left: a command may be over, and what it has started too short-lived to be
+   * met by any look from here.
+   */
+  #guardIsStopped(): boolean {
+    return ['T', 't'].includes(readProcessStat(this.#guard.pid ?? 0)?.state ?? '');
+  }
 
   #nobodyRuns(): boolean {
     return descendantsOf(this.#guard.pid ?? 0).every(({ state }) => state === 'Z');

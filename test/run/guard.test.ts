@@ -176,6 +176,23 @@ describe('poweroff', () => {
     assert.deepEqual(leftProcesses(), []);
   });
 
+  test('a command whose processes nobody can count keeps its guard', async () => {
+    // Each lives too short to be met by a walk over /proc: nobody seems to run.
+    const forks = `import os, sys, time\nends = time.time() + 60\nos.write(1, b"up\\n")
+while time.time() < ends:
+    if os.fork(): os._exit(0)`;
+    const running = runs.run([], ['python3', '-c', forks]);
+    await running.says('up');
+    const [guard] = descendantsOf(running.pid).filter(({ ppid }) => ppid === running.pid);
+    assert.ok(guard !== undefined);
+    await wait(3_000);
+    assert.ok(isAlive(guard));
+    process.kill(running.pid, 'SIGKILL');
+    const { marginMs } = await goneBefore([guard], runs.endMs);
+    assert.ok(marginMs > 0, `${-marginMs} ms too late`);
+    assert.deepEqual(leftProcesses(), []);
+  });
+
   test('the guard is killed and the supervisor is asked to end: all is stopped', async () => {
     const { running, processes } = await up();
     process.kill(processes.guard.pid, 'SIGKILL');
