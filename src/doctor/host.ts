@@ -29,7 +29,15 @@ export interface Disk {
 export type Check = (host: Host, disks: readonly Disk[]) => readonly Finding[] | Promise<readonly Finding[]>;
 
 /** What stands somewhere in the command lines of these programs. */
-const programs: readonly string[] = ['qemu', 'kvm', 'virtlockd', 'holdfast', 'libvirtd', 'virtqemud', 'sanlock'];
+const programs: readonly string[] = [
+  'qemu',
+  'kvm',
+  'virtlockd',
+  'holdfast',
+  'libvirtd',
+  'virtqemud',
+  'sanlock',
+];
 
 /** Reads each thing at most once, when it is first asked for. */
 export class Host {

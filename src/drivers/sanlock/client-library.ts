@@ -36,7 +36,6 @@ const library = new NativeLibrary(file);
 
 const native = {
   register: library.function<[]>('int sanlock_register(void)'),
-  restrict: library.function<[number, number]>('int sanlock_restrict(int sock, uint32_t flags)'),
   killpath: library.function<[number, number, string, string]>(
     'int sanlock_killpath(int sock, uint32_t flags, const char *path, const char *args)',
   ),
@@ -140,15 +139,6 @@ export function register(): number {
   const result = loading(() => native.register());
   if (result < 0) throw new SanlockError('register', result);
   return result;
-}
-
-/**
- * `sigkill`, `sigterm`: that signal is not sent to it. `all`: the daemon takes nothing more for it, neither from others nor on
- * this connection, where the next call waits for ever (3.8.5): the last call of all, and only closing gives back.
- */
-export async function restrict(socket: number, what: 'all' | 'sigkill' | 'sigterm'): Promise<void> {
-  const flags = { all: 1, sigkill: 2, sigterm: 4 }[what];
-  await done('restrict', () => native.restrict.later(socket, flags));
 }
 
 /** What the daemon runs instead of SIGTERM; `withPid`: the pid is its last argument. 127 bytes each at most. */

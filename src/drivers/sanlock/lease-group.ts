@@ -7,7 +7,7 @@ import type { LockRequest } from '../../vocabulary.js';
 import type { LeaseConnection } from './lease-connection.js';
 import { asResource } from './lease-holders.js';
 import type { LeaseName } from './libvirt-lease-names.js';
-import { leaseKey, type WantedLease } from './take-leases.js';
+import { leaseKey, type WantedLease } from './wanted-leases.js';
 
 /** What is locked for one request. */
 export interface LeasePart {

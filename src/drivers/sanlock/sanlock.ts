@@ -23,32 +23,25 @@ import {
   type ProbeResult,
 } from '../../driver/contract.js';
 import { isHoldfastError } from '../../errors.js';
-import { monotonicMs } from '../../system/clock.js';
-import { makeMissingLease, makeMissingLockspace } from './automatic-lease.js';
 import { joinedLockspaces, readResource } from './client-library.js';
 import { isUnreachable, unreachable } from './explain-result.js';
-import { joinLockspace } from './join-lockspace.js';
 import { makeLeaseArea, readLeaseAreas } from './lease-area.js';
 import { LeaseConnection } from './lease-connection.js';
 import { LeaseGroup, type LeasePart } from './lease-group.js';
 import { asResource } from './lease-holders.js';
-import { diskLockspace, diskLockspacePath, leasesOf } from './libvirt-lease-names.js';
+import { leasesOf } from './libvirt-lease-names.js';
 import { SanlockError } from './sanlock-error.js';
 import { stateText, versionsInState } from './travelling-state.js';
 import { readSanlockSettings } from './sanlock-settings.js';
+import { takeLeases } from './take-leases.js';
 import {
-  explainRefusal,
   leaseKey,
   leasesFor,
   requireFew,
   resourceHolders,
   wantedLeases,
   type WantedLease,
-} from './take-leases.js';
-
-/** Giving back a lease takes the daemon one write to its storage. */
-const passingMsMax = 2000;
-const passingPauseMs = 10;
+} from './wanted-leases.js';
 
 interface GrantState {
   readonly owner: Owner;
@@ -129,60 +122,6 @@ function sanlockDriver(given: DriverSettings): Driver {
     return grant;
   };
 
-  /** Takes leases on a connection. Throws what the refusal means; then nothing was taken. */
-  const take = async (
-    connection: LeaseConnection,
-    owner: Owner,
-    wanted: readonly WantedLease[],
-    options: AcquireOptions,
-    before?: ReadonlyMap<string, bigint>,
-  ): Promise<void> => {
-    if (wanted.length === 0) return;
-    const resources = wanted.map(({ lease, shared }) =>
-      asResource(lease, shared, before?.get(leaseKey(lease))),
-    );
-    const end = monotonicMs() + passingMsMax;
-    for (let joined = false; ;) {
-      if (options.signal.aborted) {
-        throw new HoldfastError('ABORTED', 'the caller gave up; nothing is locked', {
-          cause: options.signal.reason,
-        });
-      }
-      for (const { lease, request } of wanted)
-        await makeMissingLease(lease, request.resource.label, settings);
-      try {
-        await connection.acquire(resources, owner.name);
-        return;
-      } catch (error) {
-        if (!(error instanceof SanlockError)) throw error;
-        if (error.code === 'ENOSPC' && !joined && (await join(wanted, options))) {
-          joined = true;
-          continue;
-        }
-        if (isPassing(error, wanted) && monotonicMs() < end) {
-          await new Promise((resolve) => setTimeout(resolve, passingPauseMs));
-          continue;
-        }
-        if (error.code === 'acquireLver') throw hadBetween(wanted, error);
-        throw await explainRefusal(error, wanted);
-      }
-    }
-  };
-
-  /** Joins the lockspace of disks if it is missing and this host's number is known; false: nothing could be done. */
-  const join = async (wanted: readonly WantedLease[], options: AcquireOptions): Promise<boolean> => {
-    const { diskLeaseDir, hostId, ioTimeoutSeconds = 0 } = settings;
-    const disk = wanted.find(({ lease }) => lease.automatic);
-    if (disk === undefined || diskLeaseDir === undefined || hostId === undefined) return false;
-    const there = (await joinedLockspaces()).find(({ name }) => name === diskLockspace);
-    if (there?.state === 'joined') return false;
-    const lockspace = { name: diskLockspace, hostId, path: diskLockspacePath(diskLeaseDir), offset: 0 };
-    const { label } = disk.request.resource;
-    await makeMissingLockspace(lockspace, ioTimeoutSeconds, label, settings);
-    await joinLockspace(lockspace, ioTimeoutSeconds, label, options);
-    return true;
-  };
-
   const acquireAll = async (
     owner: Owner,
     requests: readonly LockRequest[],
@@ -193,7 +132,7 @@ function sanlockDriver(given: DriverSettings): Driver {
     requireFew(wanted.length, requests[0]?.resource.label ?? '');
     const connection = LeaseConnection.open();
     try {
-      await take(connection, owner, wanted, options, versionsInState(options.state, wanted));
+      await takeLeases(connection, owner, wanted, settings, options, versionsInState(options.state, wanted));
       const group = new LeaseGroup(connection);
       const versions = await versionsOf(wanted);
       const parts = requests.map((request) =>
@@ -227,7 +166,7 @@ function sanlockDriver(given: DriverSettings): Driver {
       requireFew(group.countWith(wanted), requests[0]?.resource.label ?? '');
       if (!group.connection.stillThere()) throw new HoldfastError('LOST', 'the sanlock daemon has ended');
       const missing = group.missing(wanted);
-      await take(group.connection, owner, missing, options);
+      await takeLeases(group.connection, owner, missing, settings, options);
       const versions = await versionsOf(missing).catch(async (error: unknown) => {
         const resources = missing.map(({ lease, shared }) => asResource(lease, shared));
         await group.connection.release(resources).catch(() => undefined);
@@ -274,7 +213,7 @@ function sanlockDriver(given: DriverSettings): Driver {
       // The daemon may have ended meanwhile: then nothing is left of the old connection.
       const next = there ? group.connection : LeaseConnection.open();
       try {
-        await take(next, owner, wanted, options, versions);
+        await takeLeases(next, owner, wanted, settings, options, versions);
         const nextGroup = there ? group : new LeaseGroup(next);
         const nextParts = there
           ? parts
@@ -366,18 +305,6 @@ async function versionsOf(
     return [leaseKey(lease), lver];
   };
   return new Map(await Promise.all(wanted.map(read)));
-}
-
-/** What is over in a moment: a lease that is being given back, or that libvirt is just making. */
-function isPassing({ code }: SanlockError, wanted: readonly WantedLease[]): boolean {
-  return code === 'EAGAIN' || (code === 'leaderMagic' && wanted.some(({ lease }) => lease.automatic));
-}
-
-function hadBetween(wanted: readonly WantedLease[], cause: SanlockError): HoldfastError {
-  const labels = wanted.map(({ request }) => request.resource.label).join(', ');
-  return new HoldfastError('LOST', `somebody else has had one of the leases of ${labels} in between`, {
-    cause,
-  });
 }
 
 /** What the library throws, in Holdfast's words. */

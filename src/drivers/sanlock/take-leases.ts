@@ -1,132 +1,90 @@
-/** Which leases requests need, and what a refusal of them means. */
-import { existsSync } from 'node:fs';
-import { dirname } from 'node:path';
+/** Takes leases on a connection, and makes and joins what is automatic about them. */
+import type { AcquireOptions, Owner } from '../../driver/contract.js';
 import { HoldfastError } from '../../errors.js';
-import type { Holder, LockRequest, Resource } from '../../vocabulary.js';
+import { monotonicMs } from '../../system/clock.js';
+import { makeMissingLease, makeMissingLockspace } from './automatic-lease.js';
 import { joinedLockspaces } from './client-library.js';
-import { leasesMax } from './client-structs.js';
-import { isInUse, isUnreachable, leaseFault, notJoined, unreachable } from './explain-result.js';
-import { leaseHolders } from './lease-holders.js';
-import { leasesOf, type LeaseName } from './libvirt-lease-names.js';
-import type { LibvirtSanlockSettings } from './libvirt-sanlock-settings.js';
+import { joinLockspace } from './join-lockspace.js';
+import type { LeaseConnection } from './lease-connection.js';
+import { asResource } from './lease-holders.js';
+import { diskLockspace, diskLockspacePath } from './libvirt-lease-names.js';
 import { SanlockError } from './sanlock-error.js';
+import type { SanlockSettings } from './sanlock-settings.js';
+import { explainRefusal, leaseKey, type WantedLease } from './wanted-leases.js';
 
-/** One lease, and what it is taken for. */
-export interface WantedLease {
-  readonly lease: LeaseName;
-  readonly shared: boolean;
-  readonly request: LockRequest;
-}
-
-/** Names that sanlock tells leases by, wherever they are kept. */
-export function leaseKey({ lockspace, name }: LeaseName): string {
-  return `${lockspace}:${name}`;
-}
-
-/** Throws `CANNOT_LOCK` for what sanlock has no lease for. */
-export function leasesFor(resource: Resource, settings: LibvirtSanlockSettings): readonly LeaseName[] {
-  const found = leasesOf(resource, settings);
-  if ('leases' in found) return found.leases;
-  throw new HoldfastError('CANNOT_LOCK', `${resource.label} cannot be locked: ${found.reason}`, {
-    resource: resource.label,
-    ...(found.remedy === undefined ? {} : { remedy: found.remedy }),
-  });
-}
-
-/** Each lease once, in the stricter mode where two requests need it. */
-export function wantedLeases(
-  requests: readonly LockRequest[],
-  settings: LibvirtSanlockSettings,
-): readonly WantedLease[] {
-  const wanted = new Map<string, WantedLease>();
-  for (const request of requests) {
-    const shared = request.mode === 'shared';
-    for (const lease of leasesFor(request.resource, settings)) {
-      const before = wanted.get(leaseKey(lease));
-      if (before === undefined || (before.shared && !shared)) {
-        wanted.set(leaseKey(lease), { lease, shared, request });
-      }
-    }
-  }
-  return [...wanted.values()];
-}
+/** Giving back a lease takes the daemon one write to its storage. */
+const passingMsMax = 2000;
+const passingPauseMs = 10;
 
 /**
- * Throws `CANNOT_LOCK` if it is more than one process can have. sanlock takes 8 in one call, all or none; libvirt gives no
- * guest more.
+ * Throws what the refusal means; then nothing was taken.
+ * @param before the versions that they must still have: else somebody has had one in between, which is `LOST`
  */
-export function requireFew(count: number, label: string): void {
-  if (count <= leasesMax) return;
-  throw new HoldfastError(
-    'CANNOT_LOCK',
-    `${label} and the others need ${count} sanlock leases, and sanlock takes at most ${leasesMax} for one process`,
-    {
-      resource: label,
-      remedy:
-        'Let several disks share one lease (--lease, or <lease> in the XML), or use another driver. A disk that is known by several paths needs a lease for each.',
-    },
-  );
-}
-
-/** Why `acquire` failed: the daemon does not say of which lease it was. */
-export async function explainRefusal(
-  refused: SanlockError,
+export async function takeLeases(
+  connection: LeaseConnection,
+  owner: Owner,
   wanted: readonly WantedLease[],
-): Promise<HoldfastError> {
-  if (isUnreachable(refused)) return unreachable(refused);
-  const joined = await joinedLockspaces().catch(() => undefined);
-  for (const { lease, request } of wanted) {
-    const { label } = request.resource;
-    if (joined !== undefined && !joined.some(({ name }) => name === lease.lockspace)) {
-      return notJoined(lease, label, refused);
+  settings: SanlockSettings,
+  options: AcquireOptions,
+  before?: ReadonlyMap<string, bigint>,
+): Promise<void> {
+  if (wanted.length === 0) return;
+  const resources = wanted.map(({ lease, shared }) =>
+    asResource(lease, shared, before?.get(leaseKey(lease))),
+  );
+  const end = monotonicMs() + passingMsMax;
+  for (let joined = false; ;) {
+    if (options.signal.aborted) {
+      throw new HoldfastError('ABORTED', 'the caller gave up; nothing is locked', {
+        cause: options.signal.reason,
+      });
     }
+    for (const { lease, request } of wanted) await makeMissingLease(lease, request.resource.label, settings);
     try {
-      const holders = await leaseHolders(lease);
-      const inTheWay = holders.filter(({ refuses }) => refuses?.includes(request.mode) !== false);
-      if (inTheWay.length > 0) return inUse(request, inTheWay);
-    } catch (cause) {
-      if (!(cause instanceof SanlockError)) throw cause;
-      return leaseFault(cause, lease, label);
-    }
-  }
-  const [first] = wanted;
-  if (first === undefined) return new HoldfastError('DRIVER_FAILED', refused.message, { cause: refused });
-  // It was let go in the meantime.
-  if (isInUse(refused)) return inUse(first.request, []);
-  return leaseFault(refused, first.lease, first.request.resource.label);
-}
-
-function inUse({ resource, mode }: LockRequest, holders: readonly Holder[]): HoldfastError {
-  const words = mode === 'shared' ? 'shared' : 'exclusively';
-  return new HoldfastError('IN_USE', `${resource.label} is in use (you asked for it ${words})`, {
-    resource: resource.label,
-    mode,
-    holders,
-  });
-}
-
-/** Everyone who owns a lease of a resource. Throws what a lease that cannot be read means. */
-export async function resourceHolders(
-  resource: Resource,
-  settings: LibvirtSanlockSettings,
-): Promise<readonly Holder[]> {
-  const found = new Map<string, Holder>();
-  const leases = leasesFor(resource, settings);
-  // A lease that is not there and a daemon that is not are one errno.
-  await joinedLockspaces().catch((error: unknown) => {
-    throw error instanceof SanlockError ? unreachable(error) : error;
-  });
-  for (const lease of leases) {
-    try {
-      for (const holder of await leaseHolders(lease)) {
-        found.set(`${holder.host} ${holder.pid} ${holder.mode}`, holder);
-      }
+      await connection.acquire(resources, owner.name);
+      return;
     } catch (error) {
       if (!(error instanceof SanlockError)) throw error;
-      // libvirt makes such a lease when it is first needed: nobody has needed it.
-      if (lease.automatic && error.code === 'ENOENT' && existsSync(dirname(lease.path))) continue;
-      throw leaseFault(error, lease, resource.label);
+      if (error.code === 'ENOSPC' && !joined && (await join(wanted, settings, options))) {
+        joined = true;
+        continue;
+      }
+      if (isPassing(error, wanted) && monotonicMs() < end) {
+        await new Promise((resolve) => setTimeout(resolve, passingPauseMs));
+        continue;
+      }
+      if (error.code === 'acquireLver') throw hadBetween(wanted, error);
+      throw await explainRefusal(error, wanted);
     }
   }
-  return [...found.values()];
+}
+
+/** Joins the lockspace of disks if it is missing and this host's number is known; false: nothing could be done. */
+async function join(
+  wanted: readonly WantedLease[],
+  settings: SanlockSettings,
+  options: AcquireOptions,
+): Promise<boolean> {
+  const { diskLeaseDir, hostId, ioTimeoutSeconds = 0 } = settings;
+  const disk = wanted.find(({ lease }) => lease.automatic);
+  if (disk === undefined || diskLeaseDir === undefined || hostId === undefined) return false;
+  const there = (await joinedLockspaces()).find(({ name }) => name === diskLockspace);
+  if (there?.state === 'joined') return false;
+  const lockspace = { name: diskLockspace, hostId, path: diskLockspacePath(diskLeaseDir), offset: 0 };
+  const { label } = disk.request.resource;
+  await makeMissingLockspace(lockspace, ioTimeoutSeconds, label, settings);
+  await joinLockspace(lockspace, ioTimeoutSeconds, label, options);
+  return true;
+}
+
+/** What is over in a moment: a lease that is being given back, or that libvirt is just making. */
+function isPassing({ code }: SanlockError, wanted: readonly WantedLease[]): boolean {
+  return code === 'EAGAIN' || (code === 'leaderMagic' && wanted.some(({ lease }) => lease.automatic));
+}
+
+function hadBetween(wanted: readonly WantedLease[], cause: SanlockError): HoldfastError {
+  const labels = wanted.map(({ request }) => request.resource.label).join(', ');
+  return new HoldfastError('LOST', `somebody else has had one of the leases of ${labels} in between`, {
+    cause,
+  });
 }

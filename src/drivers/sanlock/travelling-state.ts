@@ -8,7 +8,7 @@ import { nameBytesMax } from './client-structs.js';
 import { leaseText } from './explain-result.js';
 import type { LeaseName } from './libvirt-lease-names.js';
 import { SanlockError } from './sanlock-error.js';
-import { leaseKey, type WantedLease } from './take-leases.js';
+import { leaseKey, type WantedLease } from './wanted-leases.js';
 
 /** Throws `UNSUPPORTED` for what the string cannot have: a blank in a path, or a name of 48 bytes, behind which sanlock 3.8.5 puts a stray byte. */
 export function stateText(

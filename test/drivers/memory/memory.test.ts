@@ -19,7 +19,7 @@ const suite = await driverConformance({
 runWithNodeTest(test, suite);
 
 /** What only a technology has that hosts share: a place for what is given back, a list of all hosts' holds, servers to look after. */
-const ofClusters: readonly string[] = ['reserve', 'clusterHolds', 'examine'];
+const ofClusters: readonly string[] = ['reserve', 'clusterHolds', 'examine', 'makeLease', 'readLeases'];
 
 test('the model has every function of the contract but those of clusters, and skips no case', () => {
   assert.deepEqual(
