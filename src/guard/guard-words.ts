@@ -27,7 +27,13 @@ export interface NamedProcess {
   readonly startTime: number;
 }
 
-export interface GuardedProcess extends NamedProcess {
+/** One that has something, or had it and has left it to others. */
+export interface WitnessedProcess extends NamedProcess {
+  /** Absolute path of a file that is locked by whoever has what it had, also where that is not below it any more. */
+  readonly witness?: string;
+}
+
+export interface GuardedProcess extends WitnessedProcess {
   readonly action: GuardedAction;
 }
 

@@ -19,10 +19,10 @@ import { closeDescriptor } from '../system/descriptors.js';
 import { keepProgramInMemory, ownSession, raiseAboveOthers } from '../system/hardiness.js';
 import { openProcess, signalDescriptor, signalProcess } from '../system/pidfd.js';
 import { processStartTime, readProcessStat } from '../system/process.js';
-import { belowSpared } from './below-spared.js';
 import type { DeadlinePage } from './deadline-page.js';
 import { report } from './guard-channel.js';
 import type { GuardedProcess, GuardOrder, NamedProcess } from './guard-words.js';
+import { hasEnded, stopTargets } from './stop-targets.js';
 import { Watchdog } from './watchdog.js';
 
 const { SIGTERM, SIGKILL, SIGSTOP, SIGCONT } = constants.signals;
@@ -31,10 +31,12 @@ const { SIGTERM, SIGKILL, SIGSTOP, SIGCONT } = constants.signals;
 const tickMsMax = 200;
 /** Between two tries to end the same processes: each reads all of /proc. */
 const sweepMs = 50;
+/** How much longer than such a try it rests. */
+const restFactor = 4;
 
 interface Guarded extends GuardedProcess {
-  /** Names the process for good, and was opened while it lived. */
-  readonly pidfd: number;
+  /** Names the process for good, and was opened while it lived. Undefined: it has ended, and others keep its witness. */
+  readonly pidfd: number | undefined;
 }
 
 export class ProcessGuard {
@@ -42,8 +44,9 @@ export class ProcessGuard {
   readonly #watchdog: Watchdog | undefined;
   readonly #over: () => void;
   #guarded: readonly Guarded[] = [];
-  readonly #asked = new Set<number>();
-  readonly #told = new Set<number>();
+  /** By `keyOf`, both. */
+  readonly #asked = new Set<string>();
+  readonly #told = new Set<string>();
   #supervised = true;
   readonly #self: NamedProcess = { pid: process.pid, startTime: processStartTime(process.pid) ?? 0 };
   #spared: readonly NamedProcess[] = [this.#self];
@@ -81,16 +84,16 @@ export class ProcessGuard {
       const before = known.get(keyOf(one));
       known.delete(keyOf(one));
       const pidfd = before?.pidfd ?? openProcess(one.pid, one.startTime);
-      return pidfd === undefined ? [] : [{ ...one, pidfd }];
+      return pidfd === undefined && one.witness === undefined ? [] : [{ ...one, pidfd }];
     });
-    for (const { pidfd } of known.values()) this.#forget(pidfd);
+    for (const one of known.values()) this.#forget(one);
     report({ is: 'guarding', count: this.#guarded.length });
   }
 
   readonly #tick = (): void => {
     const now = boottimeMs();
     const { loseAtMs, killAtMs } = this.#page.times;
-    this.#forgetEnded();
+    this.#forgetEnded(now >= killAtMs);
     const lost = now >= loseAtMs;
     if (lost && !this.#supervised && now < killAtMs) this.#ask();
     if (now >= killAtMs) this.#act();
@@ -98,16 +101,20 @@ export class ProcessGuard {
     // While all is well, or nobody is left who could do harm: a host on which killing has failed is to be started anew.
     if (!lost || !this.#guarded.some(isDangerous)) this.#watchdog?.feed();
     if (!this.#supervised && this.#guarded.length === 0) return this.#end();
-    const nextMs = !lost ? loseAtMs - now : now < killAtMs ? killAtMs - now : sweepMs;
+    // On a host with many processes a look takes a while, and this comes before all others.
+    const againMs = Math.max(sweepMs, (boottimeMs() - now) * restFactor);
+    const nextMs = !lost ? loseAtMs - now : now < killAtMs ? killAtMs - now : againMs;
     setTimeout(this.#tick, Math.min(nextMs, tickMsMax));
   };
 
   #ask(): void {
-    for (const { pidfd, action } of this.#guarded) {
-      if (action !== 'poweroff' || this.#asked.has(pidfd)) continue;
-      this.#asked.add(pidfd);
-      signalDescriptor(pidfd, SIGTERM);
-      signalDescriptor(pidfd, SIGCONT);
+    for (const one of this.#guarded) {
+      if (one.action !== 'poweroff' || this.#asked.has(keyOf(one))) continue;
+      this.#asked.add(keyOf(one));
+      for (const { pid, startTime } of stopTargets(one, this.#spared).roots) {
+        signalProcess(pid, startTime, SIGTERM);
+        signalProcess(pid, startTime, SIGCONT);
+      }
     }
   }
 
@@ -116,26 +123,30 @@ export class ProcessGuard {
       const { pid, pidfd, action } = one;
       const signal = action === 'pause' ? SIGSTOP : SIGKILL;
       // Those below are found while it lives: what it leaves behind falls to somebody else.
-      const below = belowSpared(pid, this.#spared);
-      signalDescriptor(pidfd, signal);
-      for (const { pid: child, startTime } of below) signalProcess(child, startTime, signal);
-      if (this.#told.has(pidfd)) continue;
-      this.#told.add(pidfd);
+      const { all } = stopTargets(one, this.#spared);
+      if (pidfd !== undefined) signalDescriptor(pidfd, signal);
+      for (const { pid: other, startTime } of all) signalProcess(other, startTime, signal);
+      if (this.#told.has(keyOf(one))) continue;
+      this.#told.add(keyOf(one));
       report({ is: action === 'pause' ? 'stopped' : 'killed', pids: [pid] });
     }
   }
 
-  #forgetEnded(): void {
-    const [ended, left] = [this.#guarded.filter(hasEnded), this.#guarded.filter((one) => !hasEnded(one))];
-    if (ended.length === 0) return;
-    for (const { pidfd } of ended) this.#forget(pidfd);
+  /** Who keeps a witness is looked for only when it matters: it takes a walk through all descriptors of the host. */
+  #forgetEnded(isTimeToKill: boolean): void {
+    const isOver = (one: Guarded): boolean =>
+      hasEnded(one) &&
+      (one.witness === undefined || (isTimeToKill && stopTargets(one, this.#spared).roots.length === 0));
+    const left = this.#guarded.filter((one) => !isOver(one));
+    if (left.length === this.#guarded.length) return;
+    for (const one of this.#guarded) if (!left.includes(one)) this.#forget(one);
     this.#guarded = left;
   }
 
-  #forget(pidfd: number): void {
-    this.#asked.delete(pidfd);
-    this.#told.delete(pidfd);
-    closeDescriptor(pidfd);
+  #forget(one: Guarded): void {
+    this.#asked.delete(keyOf(one));
+    this.#told.delete(keyOf(one));
+    if (one.pidfd !== undefined) closeDescriptor(one.pidfd);
   }
 
   #end(): void {
@@ -144,14 +155,8 @@ export class ProcessGuard {
   }
 }
 
-function keyOf({ pid, startTime, action }: GuardedProcess): string {
-  return `${pid} ${startTime} ${action}`;
-}
-
-function hasEnded({ pid, startTime }: GuardedProcess): boolean {
-  const stat = readProcessStat(pid);
-  // A zombie whose other threads still run has not ended: proc_pid_stat(5), num_threads.
-  return stat === undefined || stat.startTime !== startTime || (stat.state === 'Z' && stat.threads <= 1);
+function keyOf({ pid, startTime, action, witness = '' }: GuardedProcess): string {
+  return `${pid} ${startTime} ${action} ${witness}`;
 }
 
 /** One that is to be paused, and is, does no harm. */

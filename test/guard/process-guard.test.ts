@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { closeSync, constants, openSync, readSync } from 'node:fs';
+import { closeSync, constants, openSync, readSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, test } from 'node:test';
 import { GuardProcess } from '../../src/guard/guard-process.js';
@@ -14,6 +14,7 @@ import type {
 } from '../../src/guard/guard-words.js';
 import { boottimeMs } from '../../src/system/boot-clock.js';
 import { descendantsOf } from '../../src/system/descendants.js';
+import { tryLock } from '../../src/system/ofd-lock.js';
 import { processStartTime, readProcessStat } from '../../src/system/process.js';
 import { privateFolder } from '../beds/private-folder.js';
 import { until } from '../beds/until.js';
@@ -93,6 +94,31 @@ test('who is spared is not ended with one that it is below, nor what is below it
   } finally {
     for (const { pid } of [daemon, inner]) process.kill(pid, 'SIGKILL');
   }
+});
+
+test('whoever keeps the witness of one that has ended is ended in time, and nobody who only has the file open', async () => {
+  const { guard } = newGuard();
+  const witness = join(folder, 'witness');
+  writeFileSync(witness, '');
+  const locked = openSync(witness, 'r+');
+  const other = openSync(witness, 'r+');
+  assert.ok(tryLock(locked, 'write', 0, 0));
+  const inheriting = (fd: number): ChildProcess => {
+    const child = spawn('sleep', ['1000'], { stdio: ['ignore', 'ignore', 'ignore', fd] });
+    children.push(child);
+    return child;
+  };
+  const [keeper, reader] = [inheriting(locked), inheriting(other)];
+  closeSync(locked);
+  closeSync(other);
+  const named = ({ pid = 0 }: ChildProcess): NamedProcess => ({ pid, startTime: processStartTime(pid) ?? 0 });
+  const [kept, read] = [named(keeper), named(reader)];
+  await guardThem(guard, [{ pid: 2 ** 22 - 1, startTime: 1, action: 'poweroff', witness }], 1);
+  await new Promise((resolve) => setTimeout(resolve, 500));
+  assert.ok(runs(kept), 'not before it is time');
+  guard.times = inMs(0, 100);
+  await until(() => !runs(kept), 'its end');
+  assert.ok(runs(read));
 });
 
 test('at the time of the kill all on the list are ended with what is below them, and nobody else', async () => {

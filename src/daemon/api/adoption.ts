@@ -21,7 +21,7 @@ interface Unadopted {
 /** Of the host's guard, what this needs. */
 export interface LossGuard {
   /** Somebody else has what a hold had. */
-  lost(hold: { readonly id: string; readonly owner: SavedHold['owner'] }): void;
+  lost(hold: Pick<SavedHold, 'id' | 'owner'> & { readonly witness: string | undefined }): void;
 }
 
 type Book = (hold: Hold, witness: string | undefined) => void;
@@ -100,7 +100,7 @@ export class Adoption {
       const { id, owner, plan } = saved;
       const resources = plan.requests.map(({ resource }) => resource.label);
       this.#events.add('lost', { hold: id, owner, resources, reason: causeText(error) });
-      if (guarded && suspended !== true) this.#guard?.lost(saved);
+      if (guarded && suspended !== true) this.#guard?.lost({ id: saved.id, owner: saved.owner, witness });
       if (isLost || kept === undefined) this.#letGo({ saved, descriptors });
       // A driver that does not start, or a bug: what is locked stays locked as long as its owner lives.
       else this.#unadopted.push({ saved, descriptors });

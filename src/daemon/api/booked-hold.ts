@@ -1,5 +1,6 @@
 /** A hold in the book, and what is told of it. */
 import type { Hold, Owner, OwnerProcess } from '../../index.js';
+import type { GuardedHold } from '../cluster/hold-guard.js';
 import { processStartTime } from '../../system/process.js';
 
 export interface BookedHold {
@@ -20,6 +21,21 @@ export type Booked = { -readonly [Key in keyof BookedHold]: BookedHold[Key] } & 
   /** Whose end is watched for it; undefined: he has ended. */
   watched: OwnerProcess | undefined;
 };
+
+/** As the guard of the host has it: whose it is at the moment of asking. */
+export function guardedHold(booked: Pick<BookedHold, 'hold' | 'witness'>): GuardedHold {
+  const { hold } = booked;
+  return {
+    id: hold.id,
+    guarantees: hold.guarantees,
+    get owner() {
+      return hold.owner;
+    },
+    get witness() {
+      return booked.witness;
+    },
+  };
+}
 
 export function isSame(owner: OwnerProcess, { pid, startTime }: OwnerProcess): boolean {
   return owner.pid === pid && owner.startTime === startTime;

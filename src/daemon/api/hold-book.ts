@@ -8,10 +8,10 @@ import { setTimeout as timer } from 'node:timers/promises';
 import { causeText, HoldfastError, isHoldfastError } from '../../errors.js';
 import type { GuestInput, Hold, LockOptions, Manager, OwnerProcess } from '../../index.js';
 import { Epoll } from '../../system/epoll.js';
-import type { HoldGuard } from '../cluster/hold-guard.js';
+import type { GuardedHold, HoldGuard } from '../cluster/hold-guard.js';
 import { OwnerWatch } from '../lockd/owner-watch.js';
 import { Adoption } from './adoption.js';
-import { factsOf, isSame, type Booked, type BookedHold } from './booked-hold.js';
+import { factsOf, guardedHold, isSame, type Booked, type BookedHold } from './booked-hold.js';
 import type { EventLog } from './event-log.js';
 import type { KeptHolds } from './kept-hold.js';
 import { isWitnessed, removeWitness, requireWitness } from './witness-file.js';
@@ -72,8 +72,8 @@ export class HoldBook {
       this.#keep(this.#book(hold, witness, true));
     await this.#adoption.adoptAll(book);
     this.#lookOn();
-    const held = (): readonly Hold[] =>
-      this.list().flatMap(({ hold }) => (hold.state === 'held' ? [hold] : []));
+    const held = (): readonly GuardedHold[] =>
+      this.list().flatMap((one) => (one.hold.state === 'held' ? [guardedHold(one)] : []));
     void this.#guard?.takeOver(held, () => this.#adoption.adoptLeft(book));
   }
 
@@ -106,7 +106,7 @@ export class HoldBook {
     const booked = this.#book(hold, witness, false);
     try {
       this.#keep(booked);
-      await this.#guardOwner(hold);
+      await this.#guardOwner(booked);
     } catch (error) {
       await this.#end(booked, 'it could not be kept');
       throw error;
@@ -142,7 +142,7 @@ export class HoldBook {
     const before = new Set(hold.requests.map(({ resource }) => resource.identity));
     await hold.extend(input, options);
     try {
-      await this.#guardOwner(hold);
+      await this.#guardOwner(booked);
     } catch (error) {
       const added = hold.requests.map(({ resource }) => resource.identity);
       await hold.shrink(added.filter((identity) => !before.has(identity)));
@@ -157,7 +157,7 @@ export class HoldBook {
     this.#keep(booked, names);
     try {
       await booked.hold.shrink(names);
-      await this.#guard?.add([booked.hold]);
+      await this.#guard?.add([guardedHold(booked)]);
     } catch (error) {
       if (this.#isBooked(booked)) this.#keep(booked);
       throw error;
@@ -184,7 +184,7 @@ export class HoldBook {
       throw error;
     }
     try {
-      await this.#guardOwner(booked.hold);
+      await this.#guardOwner(booked);
     } catch (error) {
       await this.suspend(id);
       throw error;
@@ -208,7 +208,7 @@ export class HoldBook {
       throw error;
     }
     try {
-      await this.#guardOwner(booked.hold);
+      await this.#guardOwner({ hold: booked.hold, witness });
     } catch (error) {
       leave();
       await booked.hold.passTo({ pid, startTime });
@@ -338,14 +338,14 @@ export class HoldBook {
     if (this.#isBooked(booked)) {
       this.#events.add('lost', { ...factsOf(booked.hold), reason: booked.lost });
       const { hold } = booked;
-      this.#guard?.lost(hold, () => this.#isBooked(booked) && hold.state === 'held');
+      this.#guard?.lost(guardedHold(booked), () => this.#isBooked(booked) && hold.state === 'held');
     }
   }
 
   /** Before it returns nobody is told that he has it. */
-  async #guardOwner(hold: Hold): Promise<void> {
-    this.#guard?.requireStoppable(hold, hold.owner);
-    await this.#guard?.add([hold]);
+  async #guardOwner(booked: Pick<BookedHold, 'hold' | 'witness'>): Promise<void> {
+    this.#guard?.requireStoppable(booked.hold, booked.hold.owner);
+    await this.#guard?.add([guardedHold(booked)]);
   }
 
   /** Ends the holds of those who have ended. */

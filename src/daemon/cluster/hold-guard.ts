@@ -8,7 +8,7 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { HoldfastError } from '../../errors.js';
 import type { Guarantee } from '../../driver/contract.js';
-import type { NamedProcess } from '../../guard/guard-words.js';
+import type { NamedProcess, WitnessedProcess } from '../../guard/guard-words.js';
 import { boottimeMs } from '../../system/boot-clock.js';
 import type { GuardWish, HostGuard } from './host-guard.js';
 import { ownProcesses } from './own-processes.js';
@@ -18,6 +18,8 @@ import { stopGuest, type GuestAction } from './stop-guest.js';
 export interface GuardedHold {
   readonly id: string;
   readonly owner: NamedProcess;
+  /** Locked by whoever has what the owner had, also when that one has ended. */
+  readonly witness: string | undefined;
   /** Of its grants: the same objects as long as they are renewed together. */
   readonly guarantees: readonly Guarantee[];
 }
@@ -92,9 +94,9 @@ export class HoldGuard {
     const stop = (): void => {
       if (!isStillHeld()) return;
       // Whoever has it by now.
-      const { owner } = hold;
+      const { owner, witness } = hold;
       tell('owner stopped', { hold: id, pid: owner.pid, action: onLost });
-      stopGuest(owner, onLost, guarantees?.map(({ times }) => times).toSorted(byKill)[0]);
+      stopGuest(witnessed(owner, witness), onLost, guarantees?.map(({ times }) => times).toSorted(byKill)[0]);
     };
     const waitMs = Math.min(...(guarantees ?? []).map(headStartMs));
     if (Number.isFinite(waitMs) && waitMs > 0) setTimeout(stop, waitMs).unref();
@@ -130,10 +132,10 @@ export class HoldGuard {
     guard.leave();
   }
 
-  #wishesOf({ id, owner: { pid, startTime }, guarantees }: GuardedHold): readonly GuardWish[] {
+  #wishesOf({ id, owner, witness, guarantees }: GuardedHold): readonly GuardWish[] {
     const { onLost } = this.#options;
     if (onLost === 'ignore') return [];
-    const process = { pid, startTime, action: onLost };
+    const process = { ...witnessed(owner, witness), action: onLost };
     return guarantees.map((guarantee, n) => ({ process, guarantee, for: nameOf(id, n) }));
   }
 
@@ -141,6 +143,10 @@ export class HoldGuard {
     const count = this.#listed.get(id) ?? 0;
     for (let n = from; n < count; n++) this.#options.guard.remove(nameOf(id, n));
   }
+}
+
+function witnessed({ pid, startTime }: NamedProcess, witness: string | undefined): WitnessedProcess {
+  return { pid, startTime, ...(witness === undefined ? {} : { witness }) };
 }
 
 function nameOf(id: string, n: number): string {

@@ -177,7 +177,7 @@ export class HostGuard {
 
   async #sendTo({ processes }: Watch, guard: StartedGuard): Promise<boolean> {
     const list = ++guard.lists;
-    const each = new Map([...processes.values()].map((one) => [keyOf(one), one]));
+    const each = new Map([...processes.values()].map((one) => [`${keyOf(one)} ${one.witness ?? ''}`, one]));
     guard.process.order({ do: 'processes', processes: [...each.values()], spared: ownProcesses() });
     const isTold = (report: GuardReport): report is GuardReport =>
       report.is === 'guarding' && guard.said > list;
@@ -212,7 +212,7 @@ function keyOf({ pid, startTime }: NamedProcess): string {
 }
 
 function isSame(one: GuardedProcess, other: GuardedProcess): boolean {
-  return keyOf(one) === keyOf(other) && one.action === other.action;
+  return keyOf(one) === keyOf(other) && one.action === other.action && one.witness === other.witness;
 }
 
 function readGuards(file: string): readonly NamedProcess[] {
