@@ -9,7 +9,7 @@ import { after, afterEach, before, describe, test } from 'node:test';
 import { setTimeout as pause } from 'node:timers/promises';
 import { ApiClient, type ApiAnswer } from '../../beds/api-client.js';
 import { startClusterHost, type ClusterHost } from '../../beds/cluster-host.js';
-import { commandFolder, holdfast, start } from '../../beds/command.js';
+import { commandFolder, holdfast, start, type Running } from '../../beds/command.js';
 import { startEtcd, type EtcdCluster } from '../../beds/etcd.js';
 import { isAlive } from '../../beds/lockd.js';
 import { until } from '../../beds/until.js';
@@ -219,18 +219,65 @@ describe('a hold of the API in a cluster', { skip: lacks('root', 'unshare', 'etc
     assert.deepEqual((await apiOf(one).get('/v1/holds')).data, []);
   });
 
+  function runOn(host: ClusterHost, name: string, script: string, more: readonly string[] = []): Running {
+    const configuration = join(folder, `${name}.toml`);
+    writeFileSync(configuration, `[driver.holdfastd]\nsocket = ${JSON.stringify(socketOf(host))}\n`);
+    const xml = join(folder, `${name}.xml`);
+    writeFileSync(xml, xmlOf(name));
+    const words = ['run', '--config', configuration, '--driver', 'holdfastd', '--xml', xml, ...more];
+    return start(holdfast, [...words, '--', 'sh', '-c', script]);
+  }
+
   test('a command run in place ends before its lock does', async () => {
     const one = await newHost();
-    const configuration = join(folder, 'run.toml');
-    writeFileSync(configuration, `[driver.holdfastd]\nsocket = ${JSON.stringify(socketOf(one))}\n`);
-    const script = 'trap "" TERM; echo ready; while :; do sleep 1; done';
-    const xml = join(folder, 'k1.xml');
-    writeFileSync(xml, xmlOf('k1'));
-    const words = ['run', '--config', configuration, '--driver', 'holdfastd', '--xml', xml];
-    const command = start(holdfast, [...words, '--', 'sh', '-c', script]);
+    const command = runOn(one, 'k1', 'trap "" TERM; echo ready; while :; do sleep 1; done');
     await command.says('ready');
     await one.killBoth();
     assert.equal(await isAliveWhenTaken('k1', command.pid), false);
     assert.equal(await command.exited, 128 + 9);
   });
+
+  test('a supervisor that hears of the loss has time to stop its command and to begin anew', async () => {
+    const one = await newHost();
+    const more = ['--supervise', '--on-lost', 'restart'];
+    const command = runOn(one, 'm1', 'echo "start $$."; exec sleep 600', more);
+    const pids = (): number[] => [...command.stdout.matchAll(/start (\d+)/g)].map(([, pid]) => Number(pid));
+    await command.says('.\n');
+    const [first = 0] = pids();
+    // It listens from half a second after its start on.
+    await pause(2_000);
+    etcd.members[0]?.signal('SIGSTOP');
+    await until(() => !isAlive(first), 'its end', 60_000);
+    etcd.members[0]?.signal('SIGCONT');
+    await until(() => pids().length === 2, 'another start', 60_000);
+    assert.equal((await ask(two, 'm1', process.pid)).status, 409);
+    command.child.kill('SIGTERM');
+    await command.exited;
+  });
+
+  for (const [name, daemon] of [
+    ['l1', 'lives'],
+    ['l2', 'is killed'],
+  ] as const) {
+    test(`what a command has left in the background ends before its lock does; the daemon ${daemon}`, async () => {
+      const one = await newHost();
+      const left = `setsid sh -c 'trap "" TERM; echo "left $$."; while :; do sleep 1; done' &`;
+      const command = runOn(one, name, `${left} sleep 1`);
+      await command.says('.\n');
+      const pid = Number(/left (\d+)/.exec(command.stdout)?.[1]);
+      await command.exited;
+      assert.ok(isAlive(pid));
+      assert.equal((await ask(two, name, process.pid)).status, 409);
+      if (daemon === 'is killed') {
+        await one.killDaemon();
+        await until(() => isAlive(guardOf(one)), 'the next guard');
+        await one.killBoth();
+      } else {
+        etcd.members[0]?.signal('SIGSTOP');
+        await until(() => !isAlive(pid), 'its end', 60_000);
+        etcd.members[0]?.signal('SIGCONT');
+      }
+      assert.equal(await isAliveWhenTaken(name, pid), false);
+    });
+  }
 });
