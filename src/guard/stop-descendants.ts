@@ -1,7 +1,9 @@
 /** Stops or pauses everything below this process, however it was started. It has to be a subreaper. */
 import { constants } from 'node:os';
-import { childrenHere, descendantsOf, hasChildren, type Descendant } from '../system/descendants.js';
+import { childrenHere, hasChildren, type Descendant } from '../system/descendants.js';
 import { signalProcess } from '../system/pidfd.js';
+import { belowSpared } from './below-spared.js';
+import type { NamedProcess } from './guard-words.js';
 
 const { SIGTERM, SIGKILL, SIGSTOP, SIGCONT } = constants.signals;
 
@@ -14,19 +16,40 @@ const quickLooks = 200;
 /** Takes note of the ends of orphans. */
 export type Reap = () => void;
 
+/** Children that are nobody's to stop, as of now: a guard. */
+export type Spared = () => readonly NamedProcess[];
+const nobody: Spared = () => [];
+
 /** Those below this process that run. */
-function running(reap: Reap): readonly Descendant[] {
+function running(reap: Reap, spared: Spared): readonly Descendant[] {
   reap();
-  return descendantsOf(process.pid).filter(({ state }) => state !== 'Z');
+  return belowSpared(process.pid, spared()).filter(({ state }) => state !== 'Z');
+}
+
+/**
+ * Whether anybody is left. The list of children misses nobody: one that has ended stays on it until this process asks for its end, and
+ * by then its own children are on it too.
+ */
+export function hasOthers(spared: Spared): boolean {
+  return spared().length === 0 ? hasChildren() : otherChildren(spared).length > 0;
+}
+
+function otherChildren(spared: Spared): readonly Descendant[] {
+  const pids = spared().map(({ pid }) => pid);
+  return childrenHere().filter(({ pid }) => !pids.includes(pid));
 }
 
 /** SIGTERM to all, SIGKILL to those that are left when it is time; returns when this process has no child any more. */
-export async function stopDescendants(reap: Reap, isTimeToKill: () => boolean): Promise<void> {
+export async function stopDescendants(
+  reap: Reap,
+  isTimeToKill: () => boolean,
+  spared: Spared = nobody,
+): Promise<void> {
   const asked = new Set<string>();
   do {
     const kill = isTimeToKill();
-    if (kill) killChildren(reap);
-    for (const one of running(reap)) {
+    if (kill) killChildren(reap, spared);
+    for (const one of running(reap, spared)) {
       const { pid, startTime } = one;
       const key = keyOf(one);
       if (kill) signalProcess(pid, startTime, SIGKILL);
@@ -38,13 +61,13 @@ export async function stopDescendants(reap: Reap, isTimeToKill: () => boolean): 
     }
     await pause(sweepMs);
     // A sweep that found nobody proves nothing: who forks and ends all the time is missed by it.
-  } while (hasChildren());
+  } while (hasOthers(spared));
 }
 
-function killChildren(reap: Reap): void {
+function killChildren(reap: Reap, spared: Spared): void {
   for (let look = 0; look < quickLooks; look++) {
     reap();
-    const running = childrenHere().filter(({ state }) => state !== 'Z');
+    const running = otherChildren(spared).filter(({ state }) => state !== 'Z');
     if (running.length === 0) return;
     for (const { pid, startTime } of running) signalProcess(pid, startTime, SIGKILL);
   }
@@ -53,7 +76,7 @@ function killChildren(reap: Reap): void {
 export type Paused = readonly Descendant[];
 
 /** SIGSTOP to all, again until none was found running; gives those that it has stopped. */
-export async function pauseDescendants(reap: Reap): Promise<Paused> {
+export async function pauseDescendants(reap: Reap, spared: Spared = nobody): Promise<Paused> {
   const told = new Map<string, Descendant>();
   const stop = (found: readonly Descendant[]): boolean => {
     const going = found.filter((one) => !isStopped(one, told.has(keyOf(one))));
@@ -64,10 +87,10 @@ export async function pauseDescendants(reap: Reap): Promise<Paused> {
     return going.length > 0;
   };
   for (let found = true; found;) {
-    found = stop(running(reap));
+    found = stop(running(reap, spared));
     // Whoever forks and ends all the time is missed by such a sweep: its orphan is a child of this process for a moment.
-    for (let look = 0; look < quickLooks && hasChildren(); look++) {
-      if (stop(childrenHere())) found = true;
+    for (let look = 0; look < quickLooks && hasOthers(spared); look++) {
+      if (stop(otherChildren(spared))) found = true;
       reap();
     }
     await pause(sweepMs);

@@ -3,7 +3,7 @@
  *
  * States:
  *   guarded -> own     the guard has ended before its time, or did not answer and was ended from here: all that it guarded
- *                      falls to this process, which does everything itself from then on
+ *                      falls to this process, which does everything itself from then on, with another guard that has a list
  *   guarded -> empty   the guard has ended because nobody is left
  *   own     -> empty   the last child has ended
  * Whatever is asked of a guard has to be answered in a moment. So one that hangs or was stopped holds nothing up, and what
@@ -11,10 +11,17 @@
  */
 import { constants } from 'node:os';
 import { HoldfastError } from '../errors.js';
-import type { Guarantee } from '../driver/contract.js';
+import type { Guarantee, GuaranteeTimes } from '../driver/contract.js';
 import type { GuardProcess } from '../guard/guard-process.js';
-import type { GuardedAction, GuardReport } from '../guard/guard-words.js';
-import { pauseDescendants, resumePaused, stopDescendants, type Paused } from '../guard/stop-descendants.js';
+import type { GuardedAction, GuardReport, NamedProcess } from '../guard/guard-words.js';
+import { belowSpared } from '../guard/below-spared.js';
+import {
+  hasOthers,
+  pauseDescendants,
+  resumePaused,
+  stopDescendants,
+  type Paused,
+} from '../guard/stop-descendants.js';
 import { boottimeMs } from '../system/boot-clock.js';
 import { descendantsOf, hasChildren, reapOrphans } from '../system/descendants.js';
 import { signalProcess } from '../system/pidfd.js';
@@ -22,6 +29,7 @@ import { readProcessStat } from '../system/process.js';
 import type { CommandTree } from './command-tree.js';
 import type { Hold } from './hold.js';
 import { startFailure } from './own-tree.js';
+import { StandInGuard } from './stand-in-guard.js';
 import type { SupervisedCommand } from './supervised-command.js';
 
 /** A guard that lives takes some milliseconds; real-time priority helps it on a busy host. */
@@ -79,7 +87,7 @@ export async function startGuarded(
     if (said === undefined || said === 'lost' || said.is !== 'started') await endAll(guard);
   }
   if (said === 'lost') throw hold.signal.reason;
-  if (said?.is === 'started') return new GuardedTree(guard, guarantee, said, statuses[0]);
+  if (said?.is === 'started') return new GuardedTree({ guard, guarantee, action }, said, statuses[0]);
   if (said?.is === 'not started') throw startFailure(Object.assign(new Error(said.message), said));
   throw new HoldfastError('INTERNAL', 'the guard ended before it had started the command');
 }
@@ -110,6 +118,9 @@ class GuardedTree implements CommandTree {
   readonly #startTime: number;
   readonly #guard: GuardProcess;
   readonly #guarantee: Guarantee;
+  readonly #action: GuardedAction;
+  #standIn: StandInGuard | undefined;
+  #stopping = false;
   #forgetRenewals: () => void = () => undefined;
   readonly #looking: NodeJS.Timeout;
   #status: number | undefined;
@@ -120,8 +131,7 @@ class GuardedTree implements CommandTree {
   #paused: Paused = [];
 
   constructor(
-    guard: GuardProcess,
-    guarantee: Guarantee,
+    { guard, guarantee, action }: { guard: GuardProcess; guarantee: Guarantee; action: GuardedAction },
     { pid, startTime }: Extract<Start, { is: 'started' }>,
     status: number | undefined,
   ) {
@@ -129,6 +139,7 @@ class GuardedTree implements CommandTree {
     this.#startTime = startTime;
     this.#guard = guard;
     this.#guarantee = guarantee;
+    this.#action = action;
     this.ended = new Promise((resolve) => (this.#end = resolve));
     if (status !== undefined) this.#ended(status);
     guard.onReport((said) => said.is === 'ended' && this.#ended(said.status));
@@ -140,13 +151,21 @@ class GuardedTree implements CommandTree {
 
   #passOnRenewals(): void {
     this.#forgetRenewals();
-    this.#forgetRenewals = this.#guarantee.onRenewal((times) => (this.#guard.times = times));
-    this.#guard.times = this.#guarantee.times;
+    const passOn = (times: GuaranteeTimes): void => {
+      this.#guard.times = times;
+      if (this.#standIn !== undefined) this.#standIn.times = times;
+    };
+    this.#forgetRenewals = this.#guarantee.onRenewal(passOn);
+    passOn(this.#guarantee.times);
   }
+
+  readonly #spared = (): readonly NamedProcess[] => this.#standIn?.processes ?? [];
 
   readonly #reap = (): void => {
     if (this.#state !== 'own') return;
-    reapOrphans(undefined, (pid, status) => pid === this.pid && this.#ended(status));
+    // The end of the other guard is Node's to hear.
+    const [own] = this.#spared();
+    reapOrphans(own?.pid, (pid, status) => pid === this.pid && this.#ended(status));
   };
 
   #ended(status: number): void {
@@ -156,9 +175,8 @@ class GuardedTree implements CommandTree {
 
   #guardEnded(): void {
     this.#state = 'own';
-    if (!this.isEmpty()) return;
-    this.#state = 'empty';
-    this.#ended(killedStatus);
+    if (this.isEmpty()) this.#ended(killedStatus);
+    else if (!this.#stopping) this.#standIn = new StandInGuard(this.#guarantee, this.#action);
   }
 
   /** A guard that was stopped sees nobody end. */
@@ -189,27 +207,32 @@ class GuardedTree implements CommandTree {
 
   isEmpty(): boolean {
     this.#reap();
-    if (this.#state === 'own' && !hasChildren()) this.#state = 'empty';
+    if (this.#state === 'own' && !hasOthers(this.#spared)) {
+      this.#state = 'empty';
+      void this.#standIn?.end();
+    }
     return this.#state === 'empty';
   }
 
   async stop(graceMs: number): Promise<void> {
     const killAtMs = boottimeMs() + graceMs;
+    this.#stopping = true;
     if (await this.#ask('stop', graceMs)) {
       const leftMs = Math.min(killAtMs, this.#guarantee.times.killAtMs) - boottimeMs();
       await this.#guardEnds(Math.max(0, leftMs) + this.#endMsMax());
     }
     await this.#takeOver();
-    if (this.isEmpty()) return;
+    if (this.isEmpty()) return this.#standIn?.end();
     const isTimeToKill = (): boolean => boottimeMs() >= Math.min(killAtMs, this.#guarantee.times.killAtMs);
-    await stopDescendants(this.#reap, isTimeToKill);
+    await stopDescendants(this.#reap, isTimeToKill, this.#spared);
     this.isEmpty();
+    await this.#standIn?.end();
   }
 
   async pause(): Promise<void> {
     if (await this.#ask('pause')) return;
     await this.#takeOver();
-    this.#paused = [...this.#paused, ...(await pauseDescendants(this.#reap))];
+    this.#paused = [...this.#paused, ...(await pauseDescendants(this.#reap, this.#spared))];
   }
 
   async resume(): Promise<void> {
@@ -217,8 +240,12 @@ class GuardedTree implements CommandTree {
     this.#passOnRenewals();
     if (await this.#ask('resume')) return;
     await this.#takeOver();
+    await this.#standIn?.settled();
     // Whom the guard had stopped, it alone knew.
-    resumePaused([...this.#paused, ...descendantsOf(process.pid).filter(({ state }) => state === 'T')]);
+    resumePaused([
+      ...this.#paused,
+      ...belowSpared(process.pid, this.#spared()).filter(({ state }) => state === 'T'),
+    ]);
     this.#paused = [];
   }
 
@@ -253,6 +280,7 @@ class GuardedTree implements CommandTree {
   }
 
   leave(): void {
+    void this.#standIn?.end();
     clearInterval(this.#looking);
     this.#forgetRenewals();
     process.off('SIGCHLD', this.#reap);

@@ -1,9 +1,9 @@
 /** A command under a lock that ends unless it is renewed: whatever happens to whom, nobody of it runs when that is over. */
 import assert from 'node:assert/strict';
-import { writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, describe, test } from 'node:test';
-import { descendantsOf } from '../../src/system/descendants.js';
+import { descendantsOf, type Descendant } from '../../src/system/descendants.js';
 import { readProcess } from '../../src/system/process.js';
 import { commandFolder, endLeftProcesses, leftProcesses, start, type Running } from '../beds/command.js';
 import {
@@ -190,6 +190,60 @@ while time.time() < ends:
     process.kill(running.pid, 'SIGKILL');
     const { marginMs } = await goneBefore([guard], runs.endMs);
     assert.ok(marginMs > 0, `${-marginMs} ms too late`);
+    assert.deepEqual(leftProcesses(), []);
+  });
+
+  const guardsOf = ({ pid }: Running, { below }: RunProcesses): readonly Descendant[] =>
+    descendantsOf(pid).filter((one) => one.ppid === pid && !below.some((known) => known.pid === one.pid));
+
+  /** A guard with a list has a descriptor of each process on it. */
+  const hasOnList = (guard: number, pid: number): boolean => {
+    const folder = `/proc/${guard}/fdinfo`;
+    try {
+      return readdirSync(folder).some((fd) =>
+        readFileSync(join(folder, fd), 'latin1').includes(`\nPid:\t${pid}\n`),
+      );
+    } catch {
+      return false; // One of its descriptors was just closed: the next look has all.
+    }
+  };
+
+  for (const signal of ['SIGKILL', 'SIGSTOP'] as const) {
+    test(`the guard is killed: there is another one, which acts when the supervisor gets ${signal} then`, async () => {
+      const { running, processes } = await up();
+      process.kill(processes.guard.pid, 'SIGKILL');
+      const others = (): readonly Descendant[] =>
+        guardsOf(running, processes).filter((one) => one.pid !== processes.guard.pid && isAlive(one));
+      await until(() => others().length === 1, 'another guard');
+      const [other] = others();
+      await until(() => processes.below.every(({ pid }) => hasOnList(other?.pid ?? 0, pid)), 'its list');
+      assert.equal(processes.below.filter(isAlive).length, count);
+      process.kill(running.pid, signal);
+      await requireGone(processes);
+      if (signal === 'SIGSTOP') process.kill(running.pid, 'SIGCONT');
+      await until(() => other !== undefined && !isAlive(other), 'its end');
+      await running.exited;
+    });
+  }
+
+  test('a guard that is killed again and again is not started again at once', async () => {
+    const { running, processes } = await up();
+    const killed = new Set([processes.guard.pid]);
+    process.kill(processes.guard.pid, 'SIGKILL');
+    const ends = Date.now() + 4_000;
+    while (Date.now() < ends) {
+      for (const { pid } of guardsOf(running, processes)) {
+        if (killed.has(pid)) continue;
+        killed.add(pid);
+        process.kill(pid, 'SIGKILL');
+      }
+      await wait(20);
+    }
+    // At once, after 1 s, and after 2 s more.
+    assert.ok(killed.size <= 4, `${killed.size}`);
+    assert.equal(processes.below.filter(isAlive).length, count);
+    running.child.kill('SIGTERM');
+    assert.equal(await running.exited, 128 + 15);
     assert.deepEqual(leftProcesses(), []);
   });
 
