@@ -13,7 +13,10 @@ function outcomeOf(event) {
 
 function errorText(error) {
   const cause = error?.cause ?? error;
-  return cause instanceof Error ? (cause.stack ?? cause.message) : inspect(cause);
+  const text = cause instanceof Error ? (cause.stack ?? cause.message) : inspect(cause);
+  // Of a whole file: how its process ended.
+  if (error?.exitCode === undefined && error?.signal === undefined) return text;
+  return `${text}\nexit status ${error.exitCode}, signal ${error.signal}`;
 }
 
 function indented(text, by = '      ') {

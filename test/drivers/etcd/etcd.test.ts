@@ -28,7 +28,12 @@ let beds = 0;
 const ends: (() => Promise<void>)[] = [];
 after(async () => {
   const failed: unknown[] = [];
-  for (const end of ends.toReversed()) await end().catch((error: unknown) => failed.push(error));
+  for (const end of ends.toReversed()) {
+    await end().catch((error: unknown) => {
+      // On a busy machine etcd may answer too late: the lease of a driver that ends passes by itself then.
+      if (!isHoldfastError(error, 'CLUSTER_UNREACHABLE')) failed.push(error);
+    });
+  }
   assert.deepEqual(failed, []);
 });
 
