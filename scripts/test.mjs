@@ -3,7 +3,7 @@
  *
  *   --node PATH     run the suites, and the command in them, with another Node
  *   --skip-slow     leave out *.slow.test.ts
- *   --skip-beds     leave out what tests libvirt, QEMU, etcd, GlusterFS and systemd more than it tests Node
+ *   --skip-beds     leave out what tests libvirt, QEMU, etcd, sanlock, GlusterFS and systemd more than it tests Node
  *   --no-install    install no Debian packages
  *   HOLDFAST_NO_SKIP=1   a part that is missing (QEMU, root, ...) is a failure, not a skip
  */
@@ -38,10 +38,16 @@ const testTimeoutMs = (10 * 60 + Number(process.env.HOLDFAST_CHAOS_SECONDS ?? 0)
 const beds = [
   'test/chaos/',
   'test/daemon/cluster/',
+  'test/drivers/etcd/conformance',
+  'test/drivers/etcd/cut-answers',
+  'test/drivers/sanlock/conformance',
+  'test/drivers/sanlock/loss',
+  'test/drivers/sanlock/sanlock',
   'test/examples/guides',
   'test/holders/glusterfs',
   'test/libvirt/',
   'test/packaging/beside-virtlockd',
+  'test/packaging/cluster-guard',
   'test/packaging/service-store',
   'test/packaging/systemd',
   'test/packaging/user-units',
