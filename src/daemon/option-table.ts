@@ -20,7 +20,7 @@ export const daemonOptions: readonly DaemonOption[] = [
     name: 'on-lost',
     value: 'ACTION',
     choices: ['poweroff', 'pause', 'ignore'],
-    help: "What happens to libvirt's guests whose lock in a cluster is lost (default: poweroff).",
+    help: 'What happens to guests, and owners of holds, whose lock in a cluster is lost (default: poweroff).',
   },
   {
     name: 'lockd-socket',

@@ -16,7 +16,7 @@ export interface DaemonSettings {
   readonly group?: string;
   /** `log_level`. */
   readonly logLevel?: LogLevel;
-  /** `on_lost`: what happens to libvirt's guests whose lock in a cluster is lost. */
+  /** `on_lost`: what happens to libvirt's guests, and to owners of the API's holds, whose lock in a cluster is lost. */
   readonly onLost?: (typeof lossActions)[number];
   /** `watchdog`: a watchdog device. Absolute. */
   readonly watchdog?: string;

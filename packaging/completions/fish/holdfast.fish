@@ -128,7 +128,7 @@ complete -c holdfast -n '__holdfast_in doctor' -F
 complete -c holdfast -n __holdfast_first -x -a serve -d 'Be the lock daemon'
 complete -c holdfast -n '__holdfast_in serve' -l config -r -F -d 'Read this configuration and no other'
 complete -c holdfast -n '__holdfast_in serve' -l driver -x -a '(holdfast drivers 2>/dev/null | sed \'1d; s/ .*//\')' -d 'The drivers that holds of the API are locked with, in this order, joined by commas'
-complete -c holdfast -n '__holdfast_in serve' -l on-lost -x -a 'poweroff pause ignore' -d 'What happens to libvirt\'s guests whose lock in a cluster is lost'
+complete -c holdfast -n '__holdfast_in serve' -l on-lost -x -a 'poweroff pause ignore' -d 'What happens to guests, and owners of holds, whose lock in a cluster is lost'
 complete -c holdfast -n '__holdfast_in serve' -l lockd-socket -r -F -d 'Where libvirt looks for its lock daemon'
 complete -c holdfast -n '__holdfast_in serve' -l api-socket -r -F -d 'Where everybody else does'
 complete -c holdfast -n '__holdfast_in serve' -l socket-dir -x -a '(__fish_complete_directories)' -d 'Both sockets in this directory'

@@ -3,7 +3,7 @@
 complete -c holdfastd -f
 complete -c holdfastd -l config -r -F -d 'Read this configuration and no other'
 complete -c holdfastd -l driver -x -a '(holdfast drivers 2>/dev/null | sed \'1d; s/ .*//\')' -d 'The drivers that holds of the API are locked with, in this order, joined by commas'
-complete -c holdfastd -l on-lost -x -a 'poweroff pause ignore' -d 'What happens to libvirt\'s guests whose lock in a cluster is lost'
+complete -c holdfastd -l on-lost -x -a 'poweroff pause ignore' -d 'What happens to guests, and owners of holds, whose lock in a cluster is lost'
 complete -c holdfastd -l lockd-socket -r -F -d 'Where libvirt looks for its lock daemon'
 complete -c holdfastd -l api-socket -r -F -d 'Where everybody else does'
 complete -c holdfastd -l socket-dir -x -a '(__fish_complete_directories)' -d 'Both sockets in this directory'

@@ -87,16 +87,8 @@ export function readLibvirtSanlockSettings(
   };
 }
 
-interface OwnSettings {
-  readonly path: string | undefined;
-  readonly autoDiskLeases: boolean | undefined;
-  readonly diskLeaseDir: string | undefined;
-  readonly hostId: number | undefined;
-  readonly requireLeaseForDisks: boolean | undefined;
-  readonly ioTimeoutSeconds: number | undefined;
-  readonly user: string | undefined;
-  readonly group: string | undefined;
-}
+/** What `[driver.sanlock]` says, and where it says that libvirt's file is. */
+type OwnSettings = Omit<LibvirtSanlockSettings, 'notes'> & { readonly path: string | undefined };
 
 function readOwn(given: DriverSettings): OwnSettings {
   const read = <Value>(

@@ -68,6 +68,18 @@ async function heldStill(disks: readonly string[]): Promise<void> {
   for (const disk of disks) assert.equal(lockOn(disk), 'write');
 }
 
+/** The daemon that serves now has got everything from its keeper. */
+function requireAdopted({ lines }: Lockd, adopted: number): void {
+  const serving = lines.findLast(({ message }) => message === 'serving') ?? { start: undefined };
+  assert.deepEqual(serving['start'], {
+    news: 'ready',
+    adopted,
+    takenAgain: 0,
+    lost: [],
+    notUnderstood: [],
+  });
+}
+
 describe('a keeper that stands still', { skip: lacks('root') }, () => {
   before(async () => {
     programs = await buildLockd(folder);
@@ -102,14 +114,7 @@ describe('a keeper that stands still', { skip: lacks('root') }, () => {
       assert.equal(lockd.daemonPid(), daemon);
       process.kill(daemon, 'SIGKILL');
       await lockd.served(2);
-      const serving = lockd.lines.findLast(({ message }) => message === 'serving') ?? { start: undefined };
-      assert.deepEqual(serving['start'], {
-        news: 'ready',
-        adopted: disks.length,
-        takenAgain: 0,
-        lost: [],
-        notUnderstood: [],
-      });
+      requireAdopted(lockd, disks.length);
       assert.deepEqual((await thief.stop()).got, []);
       await heldStill(disks);
     }));
@@ -138,13 +143,6 @@ describe('a keeper that stands still', { skip: lacks('root') }, () => {
       await call(client, 'acquire', first);
       process.kill(lockd.daemonPid(), 'SIGKILL');
       await lockd.served(2);
-      const serving = lockd.lines.findLast(({ message }) => message === 'serving') ?? { start: undefined };
-      assert.deepEqual(serving['start'], {
-        news: 'ready',
-        adopted: disks.length,
-        takenAgain: 0,
-        lost: [],
-        notUnderstood: [],
-      });
+      requireAdopted(lockd, disks.length);
     }));
 });

@@ -3,43 +3,23 @@
  * is lost that was held, nothing stays held that was given back, and nothing that others have got meanwhile is touched.
  */
 import assert from 'node:assert/strict';
-import { randomUUID } from 'node:crypto';
 import { after, before, describe, test } from 'node:test';
-import type { Driver, Grant } from '../../../src/driver/contract.js';
+import type { Grant } from '../../../src/driver/contract.js';
 import { lazyDriver } from '../../../src/driver/started-driver.js';
 import etcdDriver from '../../../src/drivers/etcd/etcd.js';
 import { isHoldfastError } from '../../../src/errors.js';
-import type { LockRequest, Owner, Resource } from '../../../src/vocabulary.js';
+import type { LockRequest, Resource } from '../../../src/vocabulary.js';
 import { startCutProxy, type CutProxy } from '../../beds/cut-proxy.js';
 import { startEtcd, type EtcdCluster } from '../../beds/etcd.js';
+import { clusterOwner, networkDisk, type FullEtcdDriver } from '../../beds/etcd-driver.js';
 import { privateRuntime } from '../../beds/private-folder.js';
 import { until } from '../../beds/until.js';
 import { lacks } from '../../needs.js';
-
-type FullDriver = Required<Omit<Driver, 'tidy'>>;
 
 const folder = privateRuntime();
 const { signal } = new AbortController();
 /** A chore that was left undone is tried again after a second. */
 const laterMs = 2_500;
-
-function owner(name: string): Owner {
-  return {
-    kind: 'domain',
-    name,
-    uuid: randomUUID(),
-    pid: 1,
-    startTime: 1,
-    host: 'h',
-    hostId: 'a'.repeat(32),
-  };
-}
-
-let made = 0;
-function disk(): Resource {
-  const identity = `net:rbd:cut${++made}`;
-  return { kind: 'disk', identity, label: identity, storage: 'network', scope: 'cluster' };
-}
 
 /** In a transaction that puts or deletes the lock; who looks or watches asks for a range. */
 const keyOf = ({ identity }: Resource): string => `${identity}/exclusive/holder`;
@@ -50,7 +30,7 @@ const requests = (...resources: Resource[]): LockRequest[] =>
 describe('an answer that does not come', { skip: lacks('etcd') }, () => {
   let etcd: EtcdCluster;
   /** On etcd itself: who looks, and comes in between. */
-  let other: FullDriver;
+  let other: FullEtcdDriver;
   const proxies: CutProxy[] = [];
   const ends: (() => Promise<void>)[] = [];
   before(async () => {
@@ -63,15 +43,15 @@ describe('an answer that does not come', { skip: lacks('etcd') }, () => {
     await etcd?.stop();
   });
 
-  async function started(endpoints: readonly string[]): Promise<FullDriver> {
+  async function started(endpoints: readonly string[]): Promise<FullEtcdDriver> {
     const lazy = lazyDriver(etcdDriver, { endpoints, reserve: '20s' });
     ends.push(() => lazy.end().catch(() => undefined));
-    return (await lazy.get()) as FullDriver;
+    return (await lazy.get()) as FullEtcdDriver;
   }
 
   for (const ways of [1, 2]) {
     describe(`with ${ways === 1 ? 'one way' : 'two ways'} to the server`, () => {
-      let a: FullDriver;
+      let a: FullEtcdDriver;
       let own: CutProxy[];
       before(async () => {
         own = await Promise.all(Array.from({ length: ways }, () => startCutProxy(etcd.endpoints[0] ?? '')));
@@ -116,7 +96,7 @@ describe('an answer that does not come', { skip: lacks('etcd') }, () => {
       async function requireFreeForOthers(one: Resource): Promise<void> {
         let next: Grant | undefined;
         await until(async () => {
-          next = await other.acquire(owner('next'), requests(one), { signal }).catch(() => undefined);
+          next = await other.acquire(clusterOwner('next'), requests(one), { signal }).catch(() => undefined);
           return next !== undefined;
         }, `${one.label} to be free`);
         await later();
@@ -126,15 +106,15 @@ describe('an answer that does not come', { skip: lacks('etcd') }, () => {
       }
 
       test('release', async () => {
-        const x = disk();
-        const grant = await a.acquire(owner('guest'), requests(x), { signal });
+        const x = networkDisk();
+        const grant = await a.acquire(clusterOwner('guest'), requests(x), { signal });
         await cut(keyOf(x), () => a.release(grant));
         await requireFreeForOthers(x);
       });
 
       test('shrink', async () => {
-        const [x, y] = [disk(), disk()];
-        const grant = await a.acquire(owner('guest'), requests(x, y), { signal });
+        const [x, y] = [networkDisk(), networkDisk()];
+        const grant = await a.acquire(clusterOwner('guest'), requests(x, y), { signal });
         await cut(keyOf(y), () => a.shrink(grant, [y.identity]));
         await requireFreeForOthers(y);
         assert.equal(await holders(x), 1);
@@ -143,24 +123,26 @@ describe('an answer that does not come', { skip: lacks('etcd') }, () => {
       });
 
       test('reserve: it stays reserved for the same guest', async () => {
-        const x = disk();
-        const guest = owner('guest');
+        const x = networkDisk();
+        const guest = clusterOwner('guest');
         const grant = await a.acquire(guest, requests(x), { signal });
         const done = await cut(keyOf(x), () => a.reserve(grant, [x.identity]));
         if (done === undefined) return requireFreeForOthers(x);
-        const third = await other.acquire(owner('third'), requests(x), { signal }).catch(() => undefined);
+        const third = await other
+          .acquire(clusterOwner('third'), requests(x), { signal })
+          .catch(() => undefined);
         assert.equal(third, undefined, 'nobody steps in');
         await other.release(await other.acquire(guest, requests(x), { signal }));
       });
 
       test('offer: the giver keeps its locks, and what was offered can be accepted', async () => {
-        const x = disk();
-        const grant = await a.acquire(owner('guest'), requests(x), { signal });
+        const x = networkDisk();
+        const grant = await a.acquire(clusterOwner('guest'), requests(x), { signal });
         const offer = await cut('/offers/', () => a.offer(grant));
         assert.equal(await holders(x), 1);
         await requireNotLost(grant);
         if (offer !== undefined) {
-          const taken = await other.accept(offer, owner('guest'), { signal });
+          const taken = await other.accept(offer, clusterOwner('guest'), { signal });
           await a.release(grant);
           assert.equal(await holders(x), 1);
           await other.release(taken);
@@ -169,10 +151,10 @@ describe('an answer that does not come', { skip: lacks('etcd') }, () => {
       });
 
       test('accept: one of the two has the locks, and knows it', async () => {
-        const x = disk();
-        const given = await other.acquire(owner('guest'), requests(x), { signal });
+        const x = networkDisk();
+        const given = await other.acquire(clusterOwner('guest'), requests(x), { signal });
         const offer = await other.offer(given);
-        const taken = await cut(keyOf(x), () => a.accept(offer, owner('guest'), { signal }));
+        const taken = await cut(keyOf(x), () => a.accept(offer, clusterOwner('guest'), { signal }));
         if (taken === undefined) {
           await later();
           const stays = await other.cancel(given, offer).then(
@@ -192,16 +174,16 @@ describe('an answer that does not come', { skip: lacks('etcd') }, () => {
       });
 
       test('suspend: others can have it', async () => {
-        const x = disk();
-        const grant = await a.acquire(owner('guest'), requests(x), { signal });
+        const x = networkDisk();
+        const grant = await a.acquire(clusterOwner('guest'), requests(x), { signal });
         await cut(keyOf(x), () => a.suspend(grant));
         await requireFreeForOthers(x);
         await a.release(grant);
       });
 
       test('resume: what nobody else had is taken again, if not at once then later', async () => {
-        const x = disk();
-        const grant = await a.acquire(owner('guest'), requests(x), { signal });
+        const x = networkDisk();
+        const grant = await a.acquire(clusterOwner('guest'), requests(x), { signal });
         await a.suspend(grant);
         let again = await cut(keyOf(x), () => a.resume(grant, { signal }));
         if (again === undefined) await later();
@@ -215,8 +197,8 @@ describe('an answer that does not come', { skip: lacks('etcd') }, () => {
       });
 
       test('resume, and then nothing can be asked for a while: it is taken again all the same', async () => {
-        const x = disk();
-        const grant = await a.acquire(owner('guest'), requests(x), { signal });
+        const x = networkDisk();
+        const grant = await a.acquire(clusterOwner('guest'), requests(x), { signal });
         await a.suspend(grant);
         const shut = (isShut: boolean): void => own.forEach((proxy) => (proxy.open = !isShut));
         const first = await cut(keyOf(x), () => {
@@ -241,12 +223,12 @@ describe('an answer that does not come', { skip: lacks('etcd') }, () => {
       });
 
       test('break: it hits who was meant, and nobody who comes after', async () => {
-        const x = disk();
-        const dead = await other.acquire(owner('dead'), requests(x), { signal });
+        const x = networkDisk();
+        const dead = await other.acquire(clusterOwner('dead'), requests(x), { signal });
         let next: Grant | undefined;
         const comes = (async () => {
           await until(async () => {
-            next = await other.acquire(owner('next'), requests(x), { signal }).catch(() => undefined);
+            next = await other.acquire(clusterOwner('next'), requests(x), { signal }).catch(() => undefined);
             return next !== undefined;
           }, 'the next one');
         })();

@@ -1,10 +1,9 @@
 /** What the driver does besides what every driver does, against a real etcd. */
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
-import type { Driver, Grant } from '../../../src/driver/contract.js';
+import type { Grant } from '../../../src/driver/contract.js';
 import { lazyDriver } from '../../../src/driver/started-driver.js';
 import type { EtcdClient } from '../../../src/drivers/etcd/client/etcd-client.js';
 import etcdDriver from '../../../src/drivers/etcd/etcd.js';
@@ -12,11 +11,10 @@ import { versionNote } from '../../../src/drivers/etcd/version-note.js';
 import { isHoldfastError } from '../../../src/errors.js';
 import type { ErrorCode, LockRequest, Mode, Owner, Resource } from '../../../src/vocabulary.js';
 import { startEtcd, type EtcdCluster } from '../../beds/etcd.js';
+import { clusterOwner, networkDisk, type FullEtcdDriver } from '../../beds/etcd-driver.js';
 import { privateRuntime } from '../../beds/private-folder.js';
 import { until } from '../../beds/until.js';
 import { lacks } from '../../needs.js';
-
-type FullDriver = Required<Omit<Driver, 'tidy'>>;
 
 const folder = privateRuntime();
 const lacking = lacks('etcd');
@@ -46,29 +44,11 @@ async function bed(): Promise<EtcdCluster> {
   return cluster;
 }
 
-async function host(more: Readonly<Record<string, unknown>> = {}): Promise<FullDriver> {
+async function host(more: Readonly<Record<string, unknown>> = {}): Promise<FullEtcdDriver> {
   const { endpoints } = await bed();
   const lazy = lazyDriver(etcdDriver, { endpoints, ...more });
   ends.push(() => lazy.end());
-  return (await lazy.get()) as FullDriver;
-}
-
-function owner(name: string): Owner {
-  return {
-    kind: 'domain',
-    name,
-    uuid: randomUUID(),
-    pid: 1,
-    startTime: 1,
-    host: 'h',
-    hostId: 'a'.repeat(32),
-  };
-}
-
-let made = 0;
-function disk(): Resource {
-  const identity = `net:rbd:pool/${++made}`;
-  return { kind: 'disk', identity, label: identity, storage: 'network', scope: 'cluster' };
+  return (await lazy.get()) as FullEtcdDriver;
 }
 
 function requests(resources: readonly Resource[], mode: Mode = 'exclusive'): LockRequest[] {
@@ -91,7 +71,7 @@ function etcdctl(...words: string[]): string {
 }
 
 /** Asks and waits, as a manager does, until it is granted: who waits goes on while etcd does not answer. */
-async function waitFor(driver: FullDriver, who: Owner, wanted: readonly LockRequest[]): Promise<Grant> {
+async function waitFor(driver: FullEtcdDriver, who: Owner, wanted: readonly LockRequest[]): Promise<Grant> {
   for (;;) {
     try {
       return await driver.acquire(who, wanted, { signal });
@@ -128,15 +108,15 @@ test('those who wait are served in the order in which they came', skip, async ()
   const drivers = [await host(), await host()];
   const [first] = drivers;
   assert.ok(first !== undefined);
-  const shared = disk();
+  const shared = networkDisk();
   const wanted = requests([shared]);
-  const holder = await first.acquire(owner('holder'), wanted, { signal });
+  const holder = await first.acquire(clusterOwner('holder'), wanted, { signal });
   const order: number[] = [];
   const waiting: Promise<void>[] = [];
   for (let n = 0; n < 6; n++) {
     const driver = drivers[n % 2] ?? first;
     const turn = async (): Promise<void> => {
-      const grant = await waitFor(driver, owner(`w${n}`), wanted);
+      const grant = await waitFor(driver, clusterOwner(`w${n}`), wanted);
       order.push(n);
       await driver.release(grant);
     };
@@ -150,12 +130,12 @@ test('those who wait are served in the order in which they came', skip, async ()
 
 test('nobody steps in before those who wait, and says whom it stands behind', skip, async () => {
   const [a, b] = [await host(), await host()];
-  const base = disk();
-  const reader = await a.acquire(owner('reader'), requests([base], 'read'), { signal });
-  const writing = waitFor(a, owner('writer'), requests([base]));
+  const base = networkDisk();
+  const reader = await a.acquire(clusterOwner('reader'), requests([base], 'read'), { signal });
+  const writing = waitFor(a, clusterOwner('writer'), requests([base]));
   await untilWaiting(base, 1);
   const error = await b
-    .acquire(owner('late reader'), requests([base], 'read'), { signal })
+    .acquire(clusterOwner('late reader'), requests([base], 'read'), { signal })
     .catch((e: unknown) => e);
   assert.ok(isHoldfastError(error, 'IN_USE'));
   assert.deepEqual(
@@ -165,20 +145,20 @@ test('nobody steps in before those who wait, and says whom it stands behind', sk
   await a.release(reader);
   const grant = await writing;
   await a.release(grant);
-  await b.release(await b.acquire(owner('late reader'), requests([base], 'read'), { signal }));
+  await b.release(await b.acquire(clusterOwner('late reader'), requests([base], 'read'), { signal }));
 });
 
 test('two who wait in each other\u2019s queues do not wait for ever', skip, async () => {
   const [a, b] = [await host(), await host()];
-  const [x, y] = [disk(), disk()];
+  const [x, y] = [networkDisk(), networkDisk()];
   const [holdsX, holdsY] = [
-    await a.acquire(owner('has x'), requests([x]), { signal }),
-    await a.acquire(owner('has y'), requests([y]), { signal }),
+    await a.acquire(clusterOwner('has x'), requests([x]), { signal }),
+    await a.acquire(clusterOwner('has y'), requests([y]), { signal }),
   ];
   // One is refused for x and queues there, the other one for y; both want both.
   const done: string[] = [];
-  const want = async (driver: FullDriver, name: string): Promise<void> => {
-    const grant = await waitFor(driver, owner(name), requests([x, y]));
+  const want = async (driver: FullEtcdDriver, name: string): Promise<void> => {
+    const grant = await waitFor(driver, clusterOwner(name), requests([x, y]));
     done.push(name);
     await driver.release(grant);
   };
@@ -193,16 +173,16 @@ test('two who wait in each other\u2019s queues do not wait for ever', skip, asyn
 
 test('who gives up waiting holds nobody up', skip, async () => {
   const [a, b] = [await host(), await host()];
-  const shared = disk();
-  const holder = await a.acquire(owner('holder'), requests([shared]), { signal });
+  const shared = networkDisk();
+  const holder = await a.acquire(clusterOwner('holder'), requests([shared]), { signal });
   const stop = new AbortController();
-  const waiting = b.wait(owner('impatient'), requests([shared]), { signal: stop.signal });
+  const waiting = b.wait(clusterOwner('impatient'), requests([shared]), { signal: stop.signal });
   await untilWaiting(shared, 1);
   stop.abort();
   assert.equal(await codeOf(waiting), 'ABORTED');
   await untilWaiting(shared, 0);
   await a.release(holder);
-  await a.release(await a.acquire(owner('next'), requests([shared]), { signal }));
+  await a.release(await a.acquire(clusterOwner('next'), requests([shared]), { signal }));
 });
 
 test('waiting survives the end of the server and the compaction of what it watches', skip, async () => {
@@ -212,9 +192,9 @@ test('waiting survives the end of the server and the compaction of what it watch
     await host({ endpoints: own.endpoints, ttl: 60 }),
     await host({ endpoints: own.endpoints, ttl: 60 }),
   ];
-  const shared = disk();
-  const holder = await a.acquire(owner('holder'), requests([shared]), { signal });
-  const waiting = waitFor(b, owner('waits'), requests([shared]));
+  const shared = networkDisk();
+  const holder = await a.acquire(clusterOwner('holder'), requests([shared]), { signal });
+  const waiting = waitFor(b, clusterOwner('waits'), requests([shared]));
   const client = await own.client();
   const queue = { key: 'holdfast/v1/locks/', rangeEnd: 'holdfast/v1/locks0', countOnly: true };
   await until(async () => (await client.range(queue)).count === 2, 'a ticket');
@@ -238,8 +218,8 @@ test(
   skip,
   async () => {
     const a = await host();
-    const [x, y] = [disk(), disk()];
-    const { tokens, guarantee, notes } = await a.acquire(owner('guest'), requests([x, y]), { signal });
+    const [x, y] = [networkDisk(), networkDisk()];
+    const { tokens, guarantee, notes } = await a.acquire(clusterOwner('guest'), requests([x, y]), { signal });
     const [one = '', two = ''] = [tokens[x.identity], tokens[y.identity]];
     assert.match(one, /^[0-9a-f]+:\d+$/);
     assert.equal(one, two);
@@ -253,14 +233,14 @@ test(
 
 test('a key that somebody deletes is a loss at once, and one that was broken says why', skip, async () => {
   const a = await host();
-  const [x, y] = [disk(), disk()];
-  const first = await a.acquire(owner('one'), requests([x]), { signal });
+  const [x, y] = [networkDisk(), networkDisk()];
+  const first = await a.acquire(clusterOwner('one'), requests([x]), { signal });
   etcdctl('del', '--prefix', `holdfast/v1/locks/${x.identity.replace('/', '%2F')}/`);
   assert.deepEqual((await first.lost)?.resources, [x.label]);
   assert.equal(await codeOf(a.offer(first)), 'LOST');
   await a.release(first);
 
-  const second = await a.acquire(owner('two'), requests([y]), { signal });
+  const second = await a.acquire(clusterOwner('two'), requests([y]), { signal });
   const b = await host();
   assert.equal(await codeOf(b.breakLock(y, '  ')), 'USAGE');
   await b.breakLock(y, 'the rack burned down at 12:05');
@@ -268,7 +248,7 @@ test('a key that somebody deletes is a loss at once, and one that was broken say
   const log = etcdctl('get', '--prefix', 'holdfast/v1/breaks/');
   assert.match(log, /the rack burned down at 12:05/);
   assert.match(log, /"name":"two"/);
-  const next = await b.acquire(owner('three'), requests([y]), { signal });
+  const next = await b.acquire(clusterOwner('three'), requests([y]), { signal });
   const revision = (grant: Grant): number => Number(grant.tokens[y.identity]?.split(':')[1]);
   assert.ok(revision(next) > revision(second));
   await b.release(next);
@@ -276,14 +256,14 @@ test('a key that somebody deletes is a loss at once, and one that was broken say
 
 test('a lease that is revoked is a loss, and the next lock has another', skip, async () => {
   const a = await host({ ttl: 2 });
-  const [x, y] = [disk(), disk()];
-  const grant = await a.acquire(owner('guest'), requests([x]), { signal });
+  const [x, y] = [networkDisk(), networkDisk()];
+  const grant = await a.acquire(clusterOwner('guest'), requests([x]), { signal });
   const lease = /"lease":(\d+)/.exec(
     etcdctl('get', '-w', 'json', '--prefix', `holdfast/v1/locks/${x.identity.replace('/', '%2F')}/`),
   )?.[1];
   etcdctl('lease', 'revoke', BigInt(lease ?? 0).toString(16));
   // Even before the session has noticed.
-  const next = await a.acquire(owner('other'), requests([y]), { signal });
+  const next = await a.acquire(clusterOwner('other'), requests([y]), { signal });
   assert.deepEqual((await grant.lost)?.resources, [x.label]);
   await a.release(grant);
   assert.equal((await a.holders(y)).length, 1);
@@ -292,8 +272,8 @@ test('a lease that is revoked is a loss, and the next lock has another', skip, a
 
 test('a lock that goes while it is offered is lost, not handed over', skip, async () => {
   const a = await host();
-  const x = disk();
-  const grant = await a.acquire(owner('guest'), requests([x]), { signal });
+  const x = networkDisk();
+  const grant = await a.acquire(clusterOwner('guest'), requests([x]), { signal });
   const { offer = '' } = await a.offer(grant);
   etcdctl('del', `holdfast/v1/offers/${offer}`);
   etcdctl('del', '--prefix', `holdfast/v1/locks/${x.identity.replace('/', '%2F')}/`);
@@ -306,20 +286,20 @@ test(
   skip,
   async () => {
     const [a, b] = [await host(), await host()];
-    const disks = [disk(), disk()].toSorted((x, y) => (x.identity < y.identity ? -1 : 1));
-    const given = await a.acquire(owner('guest'), requests(disks), { signal });
+    const disks = [networkDisk(), networkDisk()].toSorted((x, y) => (x.identity < y.identity ? -1 : 1));
+    const given = await a.acquire(clusterOwner('guest'), requests(disks), { signal });
     const offer = await a.offer(given);
     let stolen = 0;
     let over = false;
     const thief = (async () => {
       while (!over) {
-        await b.acquire(owner('thief'), requests(disks), { signal }).then(
+        await b.acquire(clusterOwner('thief'), requests(disks), { signal }).then(
           () => (stolen += 1),
           () => undefined,
         );
       }
     })();
-    const taken = await b.accept(offer, owner('guest'), { signal });
+    const taken = await b.accept(offer, clusterOwner('guest'), { signal });
     over = true;
     await thief;
     assert.equal(stolen, 0);
@@ -335,22 +315,22 @@ test(
     await b.release(taken);
 
     const dying = lazyDriver(etcdDriver, { endpoints: (await bed()).endpoints });
-    const third = (await dying.get()) as FullDriver;
-    const last = await third.offer(await third.acquire(owner('guest'), requests(disks), { signal }));
+    const third = (await dying.get()) as FullEtcdDriver;
+    const last = await third.offer(await third.acquire(clusterOwner('guest'), requests(disks), { signal }));
     await dying.end();
-    assert.equal(await codeOf(b.accept(last, owner('guest'), { signal })), 'ENDED');
-    assert.equal(await codeOf(b.accept({ offer: 'x' }, owner('guest'), { signal })), 'BAD_DATA');
+    assert.equal(await codeOf(b.accept(last, clusterOwner('guest'), { signal })), 'ENDED');
+    assert.equal(await codeOf(b.accept({ offer: 'x' }, clusterOwner('guest'), { signal })), 'BAD_DATA');
   },
 );
 
 test('state that travels: the receiver is told whether anybody had it in between', skip, async () => {
   const [a, b, c] = [await host(), await host(), await host()];
-  const disks = [disk(), disk()].toSorted((x, y) => (x.identity < y.identity ? -1 : 1));
+  const disks = [networkDisk(), networkDisk()].toSorted((x, y) => (x.identity < y.identity ? -1 : 1));
   const wanted = requests(disks);
   const [first] = disks;
   assert.ok(first !== undefined);
-  const guest = owner('guest');
-  const receiver = { ...owner('guest'), uuid: guest.uuid };
+  const guest = clusterOwner('guest');
+  const receiver = { ...clusterOwner('guest'), uuid: guest.uuid };
   const given = async (): Promise<{ grant: Grant; state: string }> => {
     const grant = await a.acquire(guest, wanted, { signal });
     return { grant, state: await a.inquire(grant) };
@@ -377,37 +357,40 @@ test('state that travels: the receiver is told whether anybody had it in between
   // A third had one of them, and has given it back.
   const two = await given();
   await a.release(two.grant);
-  await c.release(await c.acquire(owner('third'), requests([first]), { signal }));
+  await c.release(await c.acquire(clusterOwner('third'), requests([first]), { signal }));
   assert.equal(await codeOf(b.acquire(receiver, wanted, { signal, state: two.state })), 'LOST');
   for (const one of disks) assert.deepEqual(await c.holders(one), [], 'nothing is held after that');
 
   // The receiver of an offer is told the same: a third had it before the giver took it again.
   const three = await given();
   await a.release(three.grant);
-  await c.release(await c.acquire(owner('third'), requests([first], 'read'), { signal }));
+  await c.release(await c.acquire(clusterOwner('third'), requests([first], 'read'), { signal }));
   const later = await given();
   const offer = await a.offer(later.grant);
   assert.equal(await codeOf(b.accept(offer, receiver, { signal, state: three.state })), 'LOST');
   const taken = await b.accept(offer, receiver, { signal, state: later.state });
 
   // What is no state, or says nothing of what is asked for.
-  assert.equal(await codeOf(c.acquire(owner('x'), requests([disk()]), { signal, state: '{}' })), 'BAD_DATA');
-  const other = requests([disk()]);
-  assert.equal(await codeOf(c.acquire(owner('x'), other, { signal, state: later.state })), 'BAD_DATA');
+  assert.equal(
+    await codeOf(c.acquire(clusterOwner('x'), requests([networkDisk()]), { signal, state: '{}' })),
+    'BAD_DATA',
+  );
+  const other = requests([networkDisk()]);
+  assert.equal(await codeOf(c.acquire(clusterOwner('x'), other, { signal, state: later.state })), 'BAD_DATA');
   await b.release(taken);
 });
 
 test('state that travels: of a time that etcd has forgotten nobody can say who had it', skip, async () => {
   const [a, b] = [await host(), await host()];
-  const wanted = requests([disk()]);
-  const held = await a.acquire(owner('guest'), wanted, { signal });
+  const wanted = requests([networkDisk()]);
+  const held = await a.acquire(clusterOwner('guest'), wanted, { signal });
   const state = await a.inquire(held);
   await a.release(held);
   const client = await observer();
   const { header } = await client.range({ key: 'x' });
   etcdctl('put', 'elsewhere', 'x');
   etcdctl('compact', String((header?.revision ?? 0) + 1));
-  assert.equal(await codeOf(b.acquire(owner('guest'), wanted, { signal, state })), 'LOST');
+  assert.equal(await codeOf(b.acquire(clusterOwner('guest'), wanted, { signal, state })), 'LOST');
 });
 
 test(
@@ -415,16 +398,16 @@ test(
   skip,
   async () => {
     const [a, b] = [await host(), await host()];
-    const [x, y] = [disk(), disk()];
-    const grant = await a.acquire(owner('guest'), requests([x]), { signal });
+    const [x, y] = [networkDisk(), networkDisk()];
+    const grant = await a.acquire(clusterOwner('guest'), requests([x]), { signal });
     await a.suspend(grant);
     // Readers of the same disk come and go: that is somebody who had it.
-    await b.release(await b.acquire(owner('reader'), requests([x], 'read'), { signal }));
+    await b.release(await b.acquire(clusterOwner('reader'), requests([x], 'read'), { signal }));
     assert.equal(await codeOf(a.resume(grant, { signal })), 'LOST');
 
-    const reader = await a.acquire(owner('reader'), requests([y], 'read'), { signal });
+    const reader = await a.acquire(clusterOwner('reader'), requests([y], 'read'), { signal });
     await a.suspend(reader);
-    await b.release(await b.acquire(owner('other reader'), requests([y], 'read'), { signal }));
+    await b.release(await b.acquire(clusterOwner('other reader'), requests([y], 'read'), { signal }));
     const again = await a.resume(reader, { signal });
     assert.equal((await b.holders(y)).length, 1);
     await a.release(again);
@@ -433,20 +416,20 @@ test(
 
 test('a guest that exceeds the limit of a transaction is refused, and nothing is sent', skip, async () => {
   const a = await host({ max_operations: 8 });
-  const disks = Array.from({ length: 8 }, disk);
-  assert.equal(await codeOf(a.acquire(owner('guest'), requests(disks), { signal })), 'CLUSTER_LIMIT');
+  const disks = Array.from({ length: 8 }, networkDisk);
+  assert.equal(await codeOf(a.acquire(clusterOwner('guest'), requests(disks), { signal })), 'CLUSTER_LIMIT');
   const probed = await a.probe(requests(disks));
   assert.ok(probed.every(({ free, error }) => !free && isHoldfastError(error, 'CLUSTER_LIMIT')));
-  const grant = await a.acquire(owner('guest'), requests(disks.slice(0, 7)), { signal });
+  const grant = await a.acquire(clusterOwner('guest'), requests(disks.slice(0, 7)), { signal });
   assert.equal(await codeOf(a.offer(grant)), 'CLUSTER_LIMIT');
   await a.release(grant);
 });
 
 test('clusters of locks with other prefixes do not see each other', skip, async () => {
   const [a, b] = [await host(), await host({ prefix: 'other' })];
-  const x = disk();
-  const one = await a.acquire(owner('a'), requests([x]), { signal });
-  const two = await b.acquire(owner('b'), requests([x]), { signal });
+  const x = networkDisk();
+  const one = await a.acquire(clusterOwner('a'), requests([x]), { signal });
+  const two = await b.acquire(clusterOwner('b'), requests([x]), { signal });
   await a.release(one);
   assert.equal((await b.holders(x)).length, 1);
   await b.release(two);
@@ -454,14 +437,17 @@ test('clusters of locks with other prefixes do not see each other', skip, async 
 
 test('a disk of an unknown file system is refused', skip, async () => {
   const a = await host();
-  const mapped = a.mapRequest({ resource: { ...disk(), unknownFileSystem: 'strangefs' }, mode: 'read' });
+  const mapped = a.mapRequest({
+    resource: { ...networkDisk(), unknownFileSystem: 'strangefs' },
+    mode: 'read',
+  });
   assert.ok(!mapped.can && /strangefs/.test(mapped.reason) && mapped.remedy !== undefined);
 });
 
 test('what was held is free as soon as the driver ends', skip, async () => {
   const lazy = lazyDriver(etcdDriver, { endpoints: (await bed()).endpoints });
-  const x = disk();
-  await (await lazy.get()).acquire(owner('guest'), requests([x]), { signal });
+  const x = networkDisk();
+  await (await lazy.get()).acquire(clusterOwner('guest'), requests([x]), { signal });
   await lazy.end();
   assert.deepEqual(await (await host()).holders(x), []);
 });
