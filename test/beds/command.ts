@@ -1,8 +1,8 @@
 /**
  * The command `holdfast` as a user has it, and other programs, started by a test.
  *
- * Whatever a test starts carries the test's private runtime directory in its environment, however far it detaches
- * itself; where it needs another one, in HOLDFAST_TEST. That tells its processes from everyone else's: they are found by it, and ended by it after the test.
+ * Whatever a test starts carries the test's private runtime directory in its environment as HOLDFAST_TEST, however far it
+ * detaches itself. That tells its processes from everyone else's: they are found by it, and ended by it after the test.
  */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { constants } from 'node:os';

@@ -11,9 +11,13 @@ export function privateFolder(): string {
   return folder;
 }
 
-/** The same, and this process and what it starts use it as their runtime directory. */
+/**
+ * The same, and this process and what it starts use it as their runtime directory. HOLDFAST_TEST says whose they are, also where
+ * a test gives one of them another runtime directory.
+ */
 export function privateRuntime(): string {
   const folder = privateFolder();
   process.env['HOLDFAST_RUNTIME_DIR'] = join(folder, 'run');
+  process.env['HOLDFAST_TEST'] = process.env['HOLDFAST_RUNTIME_DIR'];
   return folder;
 }

@@ -15,11 +15,14 @@ import {
   unlinkSync,
   writeSync,
 } from 'node:fs';
+import { pauseThread } from '../../system/clock.js';
 import { tryLock } from '../../system/ofd-lock.js';
 
 const { O_RDWR, O_CREAT, O_NOFOLLOW, O_NONBLOCK } = constants;
-/** Each round means that somebody removed the file between our open and our lock. */
+/** Each round means that somebody removed the file between our open and our lock, or has the lock and no pid in it yet. */
 const roundsMax = 100;
+/** Who has just locked it writes its pid next. */
+const pidPauseMs = 5;
 const pidBytesMax = 32;
 
 /** The descriptor that has the lock; or who has it, if the file says. The folder is there. */
@@ -28,7 +31,12 @@ export function takeGuard(path: string, mode: number): number | { readonly taken
     const fd = openSync(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK, mode);
     let kept = false;
     try {
-      if (!tryLock(fd, 'write', 0)) return { takenBy: readPid(fd) };
+      if (!tryLock(fd, 'write', 0)) {
+        const takenBy = readPid(fd);
+        if (takenBy !== undefined) return { takenBy };
+        pauseThread(pidPauseMs);
+        continue;
+      }
       if (!leadsTo(path, fd)) continue;
       writePid(fd);
       kept = true;

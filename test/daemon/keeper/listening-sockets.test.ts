@@ -4,8 +4,10 @@ import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import {
   chmodSync,
+  closeSync,
   existsSync,
   mkdirSync,
+  openSync,
   readFileSync,
   readdirSync,
   statSync,
@@ -22,6 +24,7 @@ import {
   type ServedSockets,
 } from '../../../src/daemon/keeper/listening-sockets.js';
 import { HoldfastError } from '../../../src/errors.js';
+import { tryLock } from '../../../src/system/ofd-lock.js';
 import { acceptConnection, connectUnix } from '../../../src/system/unix-socket.js';
 import { ApiClient } from '../../beds/api-client.js';
 import { commandFolder, start } from '../../beds/command.js';
@@ -168,6 +171,16 @@ test('a guard is one process’s, and says whose', () => {
   assert.equal(typeof takeGuard(path, 0o600), 'number');
   assert.deepEqual(takeGuard(path, 0o600), { takenBy: process.pid });
   assert.equal(readFileSync(path, 'latin1'), `${process.pid}\n`);
+});
+
+test('who has just locked a guard is waited for until it says who it is', () => {
+  const path = join(newPlace(), 'guard');
+  const locked = openSync(path, 'w+');
+  assert.ok(tryLock(locked, 'write', 0));
+  const writer = spawn('sh', ['-c', `sleep 0.1; echo ${process.pid} > "$0"`, path], { stdio: 'ignore' });
+  assert.deepEqual(takeGuard(path, 0o600), { takenBy: process.pid });
+  closeSync(locked);
+  writer.unref();
 });
 
 test('virtlockd’s pid file: it does not start beside us, nor we beside it', async (t) => {
