@@ -16,6 +16,7 @@ import { getPriority, setPriority } from 'node:os';
 import { setFlagsFromString } from 'node:v8';
 import { monotonicMs } from '../../system/clock.js';
 import { Epoll, readable } from '../../system/epoll.js';
+import { beBatch } from '../../system/scheduling.js';
 import { DaemonProcess, type AdoptedDaemon } from './daemon-process.js';
 import { KeptThings } from './kept-things.js';
 import { channelNames, type ChannelName } from './channel-names.js';
@@ -140,8 +141,9 @@ export class Keeper {
   }
 
   #start(): void {
-    // The child is to have the priority that this process had when it was started.
+    // The child is to have its turns as this process had them when it was started.
     if (this.#canBeNicer) setPriority(this.#priority);
+    beBatch(false);
     const { daemon: program, sockets } = this.#options;
     const daemon = DaemonProcess.start(
       program,
@@ -163,7 +165,9 @@ export class Keeper {
     this.#say('the daemon was started', { pid: daemon.pid, kept });
   }
 
+  /** It is woken by each lock, while the daemon that sent it and the client that waits for the answer have the processors. */
   #beNicer(): void {
+    beBatch(true);
     if (this.#canBeNicer) setPriority(Math.min(priorityMin, this.#priority + nicer));
   }
 

@@ -21,6 +21,7 @@ import { LockClient } from '../../beds/lock-client.js';
 import { startThief } from '../../beds/lock-thief.js';
 import { buildLockd, isAlive, startLockd, type Lockd } from '../../beds/lockd.js';
 import { lockOn, untilFree } from '../../beds/observed-lock.js';
+import { policyOf } from '../../beds/policy-of.js';
 import { privateFolder } from '../../beds/private-folder.js';
 import { until } from '../../beds/until.js';
 import { lacks } from '../../needs.js';
@@ -112,6 +113,17 @@ describe('keeper and daemon', { skip: lacks('root') }, () => {
       assert.ok(tries > disks.length);
       assert.deepEqual(got, []);
       await releaseAll(given);
+    }));
+
+  test('the keeper takes no processor from the daemon, and the daemon is an ordinary process', () =>
+    withLockd(1, async ({ lockd }) => {
+      const policies = (): unknown[] => [lockd.currentKeeper(), lockd.daemonPid()].map(policyOf);
+      await until(() => policies()[0] === 'batch', 'the keeper to have started its daemon');
+      assert.deepEqual(policies(), ['batch', 'other']);
+      process.kill(lockd.daemonPid(), 'SIGKILL');
+      await lockd.served(2);
+      await until(() => policies()[0] === 'batch', 'the keeper to have started another');
+      assert.deepEqual(policies(), ['batch', 'other']);
     }));
 
   test('ten thousand locks are there again, and nobody has to wait long for that', () =>
