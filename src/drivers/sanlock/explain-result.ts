@@ -1,7 +1,7 @@
 /** What a refusal of sanlock means for who wanted a lease, and what to do. */
 import { HoldfastError } from '../../errors.js';
 import type { LeaseName } from './libvirt-lease-names.js';
-import { sanlockResult, type SanlockError } from './sanlock-error.js';
+import { SanlockError, sanlockResult } from './sanlock-error.js';
 
 /** As sanlock's commands take a place: a colon in a path has a backslash. */
 export function leaseText({ lockspace, name, path, offset }: LeaseName): string {
@@ -117,4 +117,15 @@ export function notJoined({ lockspace }: LeaseName, label: string, cause?: unkno
     remedy: `Join it, with a number that no other host has: sanlock client add_lockspace -s ${quoted(lockspace)}:HOST_ID:PATH:OFFSET (20 to 200 s), or see who should (oVirt, lvmlockd, libvirt do).`,
     ...(cause === undefined ? {} : { cause }),
   });
+}
+
+/** What the library throws, in Holdfast's words. */
+export async function inPlainWords<Result>(work: () => Promise<Result>): Promise<Result> {
+  try {
+    return await work();
+  } catch (error) {
+    if (!(error instanceof SanlockError)) throw error;
+    if (isUnreachable(error) || error.code === 'ENOENT') throw unreachable(error);
+    throw new HoldfastError('DRIVER_FAILED', `sanlock: ${error.message}`, { cause: error });
+  }
 }

@@ -18,30 +18,19 @@ import {
   type Grant,
   type LockRequest,
   type Loss,
-  type MappedRequest,
   type Owner,
-  type ProbeResult,
 } from '../../driver/contract.js';
-import { isHoldfastError } from '../../errors.js';
-import { joinedLockspaces, readResource } from './client-library.js';
-import { isUnreachable, unreachable } from './explain-result.js';
+import { inPlainWords } from './explain-result.js';
 import { makeLeaseArea, readLeaseAreas } from './lease-area.js';
 import { LeaseConnection } from './lease-connection.js';
 import { LeaseGroup, type LeasePart } from './lease-group.js';
 import { asResource } from './lease-holders.js';
-import { leasesOf } from './libvirt-lease-names.js';
-import { SanlockError } from './sanlock-error.js';
+import { tokensOf, versionsOf } from './lease-versions.js';
+import { mapToLease, probeLeases } from './probe-leases.js';
 import { stateText, versionsInState } from './travelling-state.js';
 import { readSanlockSettings } from './sanlock-settings.js';
 import { takeLeases } from './take-leases.js';
-import {
-  leaseKey,
-  leasesFor,
-  requireFew,
-  resourceHolders,
-  wantedLeases,
-  type WantedLease,
-} from './wanted-leases.js';
+import { leasesFor, requireFew, resourceHolders, wantedLeases } from './wanted-leases.js';
 
 interface GrantState {
   readonly owner: Owner;
@@ -153,7 +142,7 @@ function sanlockDriver(given: DriverSettings): Driver {
       const state = close(grant);
       await state?.group?.giveBack(state.parts, state.options.unlockOnRelease === true);
     },
-    holders: (resource) => plain(() => resourceHolders(resource, settings)),
+    holders: (resource) => inPlainWords(() => resourceHolders(resource, settings)),
     async extend(grant, owner, requests, options) {
       const before = stateOf(grant);
       const { group } = before;
@@ -231,99 +220,10 @@ function sanlockDriver(given: DriverSettings): Driver {
       const { group, suspended, versions } = stateOf(grant);
       return group === undefined ? '' : stateText(group.all(), suspended ?? versions);
     },
-    probe: (requests) => probe(requests),
-    mapRequest,
+    probe: (requests) => probeLeases(requests, settings),
+    mapRequest: (request) => mapToLease(request, settings),
     makeLease: makeLeaseArea,
     readLeases: readLeaseAreas,
     notes: () => settings.notes,
   };
-
-  async function probe(requests: readonly LockRequest[]): Promise<readonly ProbeResult[]> {
-    const tooMany = errorOf(() => {
-      requireFew(wantedLeases(requests, settings).length, requests[0]?.resource.label ?? '');
-    });
-    const joined = await plain(() => joinedLockspaces()).catch((error: unknown) => {
-      if (isHoldfastError(error)) return error;
-      throw error;
-    });
-    return Promise.all(
-      requests.map(async ({ resource, mode }): Promise<ProbeResult> => {
-        const { identity } = resource;
-        if (joined instanceof HoldfastError) return { identity, free: false, holders: [], error: joined };
-        try {
-          const holders = await resourceHolders(resource, settings);
-          const inTheWay = holders.filter(({ refuses }) => refuses?.includes(mode) !== false);
-          const error = inTheWay.length > 0 ? undefined : tooMany;
-          return {
-            identity,
-            free: inTheWay.length === 0 && error === undefined,
-            holders: inTheWay,
-            ...(error === undefined ? {} : { error }),
-          };
-        } catch (error) {
-          if (!isHoldfastError(error)) throw error;
-          return { identity, free: false, holders: [], error };
-        }
-      }),
-    );
-  }
-
-  function mapRequest({ resource, mode }: LockRequest): MappedRequest {
-    const found = leasesOf(resource, settings);
-    if ('reason' in found) {
-      const otherwise =
-        'Name another driver for it as well (--driver sanlock,fcntl), or accept the danger with --allow-unlocked.';
-      return { can: false, reason: found.reason, remedy: found.remedy ?? otherwise };
-    }
-    if (mode === 'exclusive' || mode === 'shared') return { can: true, mode };
-    const note = `sanlock knows no mode '${mode}', so it is locked exclusively`;
-    return { can: true, mode: 'exclusive', note };
-  }
-}
-
-/** `LOCKSPACE:NAME:VERSION` of the first lease of each; a version of what others take as well says nothing. */
-function tokensOf(
-  parts: readonly LeasePart[],
-  versions: ReadonlyMap<string, bigint>,
-): Readonly<Record<string, string>> {
-  const tokens: Record<string, string> = {};
-  for (const { request, leases } of parts) {
-    const [lease] = leases;
-    const version = lease === undefined ? undefined : versions.get(leaseKey(lease));
-    if (lease === undefined || version === undefined || request.mode === 'shared') continue;
-    tokens[request.resource.identity] = `${leaseKey(lease)}:${version}`;
-  }
-  return tokens;
-}
-
-/** Of leases that are held, by `LOCKSPACE:NAME`; of those that are shared, what it is at this moment. */
-async function versionsOf(
-  wanted: readonly Pick<WantedLease, 'lease'>[],
-): Promise<ReadonlyMap<string, bigint>> {
-  const read = async ({ lease }: Pick<WantedLease, 'lease'>): Promise<[string, bigint]> => {
-    const { lver } = await plain(() => readResource(asResource(lease, false)));
-    return [leaseKey(lease), lver];
-  };
-  return new Map(await Promise.all(wanted.map(read)));
-}
-
-/** What the library throws, in Holdfast's words. */
-async function plain<Result>(work: () => Promise<Result>): Promise<Result> {
-  try {
-    return await work();
-  } catch (error) {
-    if (!(error instanceof SanlockError)) throw error;
-    if (isUnreachable(error) || error.code === 'ENOENT') throw unreachable(error);
-    throw new HoldfastError('DRIVER_FAILED', `sanlock: ${error.message}`, { cause: error });
-  }
-}
-
-function errorOf(work: () => void): HoldfastError | undefined {
-  try {
-    work();
-    return undefined;
-  } catch (error) {
-    if (isHoldfastError(error)) return error;
-    throw error;
-  }
 }
