@@ -16,7 +16,13 @@ import { writePid } from './keeper/guard-file.js';
 import { logKeeper } from './keeper/keeper-log.js';
 import { Keeper } from './keeper/keeper.js';
 import { KeptThings } from './keeper/kept-things.js';
-import { closeSockets, openSockets, type ServedSockets } from './keeper/listening-sockets.js';
+import {
+  closeSockets,
+  openSockets,
+  preferActivated,
+  type ServedSockets,
+  type WantedSocket,
+} from './keeper/listening-sockets.js';
 import { openServiceStore, takeStoredLocks, thingsOf } from './keeper/service-store.js';
 import { descriptorsOf, servedBy } from './keeper/served-descriptors.js';
 import { adoptedDaemon } from './keeper/start-keeper.js';
@@ -58,7 +64,7 @@ async function keep(
   const store = openServiceStore(stored, (error) =>
     logKeeper('the service manager takes no more descriptors', { error: error.message }),
   );
-  const { before, served } =
+  const { before, served, closeOthers } =
     adopted === undefined
       ? await takePlace(options, gid, successorPath)
       : { before: undefined, served: servedBy(adopted.sockets) };
@@ -72,6 +78,7 @@ async function keep(
     ...(adopted === undefined ? {} : { adopt: adopted.daemon }),
   });
   before?.confirm();
+  closeOthers?.();
   if (adopted !== undefined || before !== undefined)
     for (const guard of Object.values(served.guards)) writePid(guard);
   if ((await keeper.run()) === 'stopped') {
@@ -86,11 +93,16 @@ async function takePlace(
   options: DaemonOptions,
   gid: number | undefined,
   successorPath: string,
-): Promise<{ readonly before: TakenOver | undefined; readonly served: ServedSockets }> {
+): Promise<{
+  readonly before: TakenOver | undefined;
+  readonly served: ServedSockets;
+  readonly closeOthers?: () => void;
+}> {
   const end = monotonicMs() + takeOverMsMax;
   for (;;) {
     const before = options.takeOver ? takeOver(successorPath) : undefined;
-    if (before !== undefined) return { before, served: servedBy(before.sockets) };
+    if (before !== undefined)
+      return { before, ...preferActivated(servedBy(before.sockets), wantedSockets(options, gid)) };
     try {
       return { before, served: openServed(options, gid, successorPath) };
     } catch (error) {
@@ -101,22 +113,20 @@ async function takePlace(
   }
 }
 
-function openServed(
+function openServed(options: DaemonOptions, gid: number | undefined, successorPath: string): ServedSockets {
+  return openSockets(wantedSockets(options, gid), options.pidFile, process.env, successorPath);
+}
+
+function wantedSockets(
   { lockdSocket, apiSocket, pidFile }: DaemonOptions,
   gid: number | undefined,
-  successorPath: string,
-): ServedSockets {
+): readonly WantedSocket[] {
   // libvirt makes it so itself, for its own sockets that everybody may reach; but it may start later.
   const isLibvirts = pidFile !== undefined && process.geteuid?.() === 0;
-  return openSockets(
-    [
-      { name: 'lockd', path: lockdSocket, ...(isLibvirts ? { folderMode: 0o755 } : {}) },
-      { name: 'api', path: apiSocket, ...(gid === undefined ? {} : { gid }) },
-    ],
-    pidFile,
-    process.env,
-    successorPath,
-  );
+  return [
+    { name: 'lockd', path: lockdSocket, ...(isLibvirts ? { folderMode: 0o755 } : {}) },
+    { name: 'api', path: apiSocket, ...(gid === undefined ? {} : { gid }) },
+  ];
 }
 
 function gidOf(group: string): number {

@@ -3,6 +3,10 @@
  * all that stands in its group, whoever started it and whatever it is for.
  */
 import { readFileSync } from 'node:fs';
+import { readProcText } from './proc-file.js';
+
+/** The kernel allows 6 MiB; systemd's own variables of a service stand before what that adds. */
+const environmentBytesMax = 256 * 1024;
 
 export interface ServiceUnit {
   /** `holdfastd.service`. */
@@ -18,6 +22,21 @@ export function ownServiceUnit(root = '/proc'): ServiceUnit | undefined {
   } catch {
     return undefined;
   }
+}
+
+/**
+ * The service that a process is the first one of: systemd started it itself (SYSTEMD_EXEC_PID, systemd.exec(5)), has its sockets, and
+ * acts when it ends. Undefined: none, or it cannot be seen.
+ */
+export function serviceStartedAs(pid: number, root = '/proc'): ServiceUnit | undefined {
+  const environment = readProcText(`${root}/${pid}/environ`, environmentBytesMax) ?? '';
+  if (!environment.split('\0').includes(`SYSTEMD_EXEC_PID=${pid}`)) return undefined;
+  return serviceUnitIn(readProcText(`${root}/${pid}/cgroup`, environmentBytesMax) ?? '');
+}
+
+/** What has systemd put the installed build in the place of the one that runs. */
+export function reloadCommand({ name, user }: ServiceUnit): string {
+  return `systemctl ${user ? '--user ' : ''}reload ${name}`;
 }
 
 /**

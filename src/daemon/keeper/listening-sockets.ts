@@ -10,6 +10,7 @@ import { causeText, HoldfastError } from '../../errors.js';
 import { peerCredentials } from '../../system/peer-credentials.js';
 import { readProcess } from '../../system/process.js';
 import { privateDirectory } from '../../system/runtime-directory.js';
+import { reloadCommand, serviceStartedAs } from '../../system/service-unit.js';
 import { connectUnix, listenUnix } from '../../system/unix-socket.js';
 import { dropGuard, takeGuard } from './guard-file.js';
 import { takeActivatedSockets } from './socket-activation.js';
@@ -67,10 +68,9 @@ export function openSockets(
       guards[lock] = guard(lock, guardMode, keeperSocket);
     }
     for (const socket of wanted) {
-      const { name, path, gid, folderMode } = socket;
+      const { name, path, folderMode } = socket;
       if (name in activated) {
-        // The unit knows nothing of this configuration. Where it has another path, it says itself who may connect.
-        if (gid !== undefined && isSocketFile(path)) letGroupIn(path, gid);
+        letGroupInToActivated(socket);
         continue;
       }
       const lock = `${path}.lock`;
@@ -84,6 +84,37 @@ export function openSockets(
     closeSockets({ sockets, files, guards });
     throw error;
   }
+}
+
+/**
+ * What another keeper served, but for sockets that the service manager opened for this one: their names lead to them now, and whoever
+ * connected would wait for ever where only the old ones are served. `closeOthers`: to be called when the other keeper has ended.
+ * Throws as `takeActivatedSockets`.
+ */
+export function preferActivated(
+  { sockets, files, guards }: ServedSockets,
+  wanted: readonly WantedSocket[],
+  environment: NodeJS.ProcessEnv = process.env,
+): { readonly served: ServedSockets; readonly closeOthers: () => void } {
+  const activated = takeActivatedSockets(
+    wanted.map(({ name }) => name),
+    environment,
+  );
+  const replaced = wanted.filter(({ name }) => name in activated);
+  for (const socket of replaced) letGroupInToActivated(socket);
+  const locks = replaced.map(({ path }) => `${path}.lock`);
+  const others = Object.entries(guards).filter(([path]) => locks.includes(path));
+  return {
+    served: {
+      sockets: { ...sockets, ...activated },
+      files: files.filter((path) => replaced.every((one) => one.path !== path)),
+      guards: Object.fromEntries(Object.entries(guards).filter(([path]) => !locks.includes(path))),
+    },
+    closeOthers: () => {
+      for (const { name } of replaced) if (sockets[name] !== undefined) closeSync(sockets[name]);
+      for (const [path, fd] of others) dropGuard(path, fd);
+    },
+  };
 }
 
 /** Closes all, and removes what was made here. */
@@ -142,6 +173,11 @@ function letGroupIn(path: string, gid: number): void {
   chmodSync(path, groupMay);
 }
 
+/** The unit knows nothing of this configuration. Where it has another path, it says itself who may connect. */
+function letGroupInToActivated({ path, gid }: WantedSocket): void {
+  if (gid !== undefined && isSocketFile(path)) letGroupIn(path, gid);
+}
+
 function isSocketFile(path: string): boolean {
   return lstatSync(path, { throwIfNoEntry: false })?.isSocket() === true;
 }
@@ -175,12 +211,14 @@ function removeLeftOver(path: string): void {
 function served(path: string, pid: number | undefined): HoldfastError {
   const program = pid === undefined ? undefined : programOf(pid);
   const who = program === undefined ? 'somebody' : `${program} (pid ${pid})`;
+  const unit = pid === undefined ? undefined : serviceStartedAs(pid);
+  const takesItsPlace = unit === undefined ? 'holdfastd --take-over' : reloadCommand(unit);
   return new HoldfastError('IN_USE', `${path} is served by ${who} already`, {
     resource: path,
     remedy:
       program === 'virtlockd' || program === 'systemd'
         ? 'Pause the guests of libvirt first: virtlockd ends those that it has locks for when it stops. Then: systemctl disable --now virtlockd.service virtlockd.socket virtlockd-admin.socket'
-        : 'Stop it, or put a new one in its place: holdfastd --take-over',
+        : `Stop it, or put a new one in its place: ${takesItsPlace}`,
   });
 }
 

@@ -1,5 +1,8 @@
 /** A keeper that takes the place of another one: `--take-over`. The other side is successor.ts. */
 import { closeSync } from 'node:fs';
+import { HoldfastError } from '../../errors.js';
+import { peerCredentials } from '../../system/peer-credentials.js';
+import { ownServiceUnit, reloadCommand, serviceStartedAs } from '../../system/service-unit.js';
 import { connectMessages } from '../../system/unix-socket.js';
 import { channelNames, type ChannelName } from './channel-names.js';
 import { keepKind, KeepReader, KeepWriter, type KeepEntry } from './keep-message.js';
@@ -17,7 +20,8 @@ export interface TakenOver {
 
 /**
  * Asks the keeper whose private socket this is for everything, and waits until its daemon has ended. Undefined: there is
- * none. Throws where it goes away before it has given all; then nothing has happened, if it still serves.
+ * none. Throws where it goes away before it has given all; then nothing has happened, if it still serves. Throws `IN_USE` where
+ * it is a service of systemd's, and this process stands outside.
  */
 export function takeOver(path: string): TakenOver | undefined {
   let fd: number;
@@ -26,6 +30,12 @@ export function takeOver(path: string): TakenOver | undefined {
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
     if (code === 'ENOENT' || code === 'ECONNREFUSED') return undefined;
+    throw error;
+  }
+  try {
+    leaveServiceAlone(peerCredentials(fd).pid);
+  } catch (error) {
+    closeSync(fd);
     throw error;
   }
   const writer = new KeepWriter(fd);
@@ -64,4 +74,20 @@ export function takeOver(path: string): TakenOver | undefined {
       closeSync(fd);
     },
   };
+}
+
+/**
+ * The sockets stay systemd's. It would start the service again in vain, close them, and bind them anew for whoever needs them, as
+ * libvirtd does: then nobody would serve where everybody looks.
+ */
+function leaveServiceAlone(pid: number): void {
+  const unit = serviceStartedAs(pid);
+  if (unit === undefined || ownServiceUnit()?.name === unit.name) return;
+  throw new HoldfastError(
+    'IN_USE',
+    `holdfastd (pid ${pid}) is systemd's ${unit.name}, whose sockets stay with systemd`,
+    {
+      remedy: `Let systemd put the installed build in its place: ${reloadCommand(unit)}`,
+    },
+  );
 }
