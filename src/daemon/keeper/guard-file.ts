@@ -20,7 +20,7 @@ import { tryLock } from '../../system/ofd-lock.js';
 
 const { O_RDWR, O_CREAT, O_NOFOLLOW, O_NONBLOCK } = constants;
 /** Each round means that somebody removed the file between our open and our lock, or has the lock and no pid in it yet. */
-const roundsMax = 100;
+const roundsMax = 400;
 /** Who has just locked it writes its pid next. */
 const pidPauseMs = 5;
 const pidBytesMax = 32;

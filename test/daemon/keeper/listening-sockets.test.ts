@@ -107,9 +107,9 @@ test('started twice at the same moment, one of them serves', async () => {
     const both = places.map((place) =>
       start(program, [...words, '--socket-dir', place], { env: { HOLDFAST_RUNTIME_DIR: run } }),
     );
-    const first = await Promise.race(both.map(async (one) => ({ one, status: await one.exited })));
-    assert.equal(first.status, 75, first.one.stderr);
-    assert.match(first.one.stderr, /is served by holdfastd \(pid \d+\) already/);
+    const first = await Promise.race(both.map(async (one) => ({ one, ...(await one.ended) })));
+    assert.equal(first.status, 75, first.stderr);
+    assert.match(first.stderr, /is served by holdfastd \(pid \d+\) already/);
     const [other] = both.filter((one) => one !== first.one);
     await other?.says('serving the API', 'stderr');
     other?.child.kill('SIGTERM');
@@ -177,7 +177,7 @@ test('who has just locked a guard is waited for until it says who it is', () => 
   const path = join(newPlace(), 'guard');
   const locked = openSync(path, 'w+');
   assert.ok(tryLock(locked, 'write', 0));
-  const writer = spawn('sh', ['-c', `sleep 0.1; echo ${process.pid} > "$0"`, path], { stdio: 'ignore' });
+  const writer = spawn('sh', ['-c', `sleep 0.05; echo ${process.pid} > "$0"`, path], { stdio: 'ignore' });
   assert.deepEqual(takeGuard(path, 0o600), { takenBy: process.pid });
   closeSync(locked);
   writer.unref();
@@ -227,7 +227,13 @@ test('sockets that a service manager opened are served as they are', async (t) =
     { env: { HOLDFAST_RUNTIME_DIR: join(place, 'run') } },
   );
   t.after(() => running.child.kill('SIGTERM'));
-  await until(() => existsSync(api), 'the sockets');
+  // A socket is there a moment before anybody listens on it.
+  const connects = (): Promise<boolean> =>
+    new ApiClient(api).get('/v1/health').then(
+      () => true,
+      () => false,
+    );
+  await until(connects, 'the sockets');
   const health = await new ApiClient(api).get('/v1/health');
   assert.equal(health.data.status, 'ok');
   running.child.kill('SIGTERM');
