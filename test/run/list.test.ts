@@ -43,10 +43,10 @@ test('who, since when, by what, and what: as a table and as data', async () => {
   assert.deepEqual(rest, []);
   assert.match(
     first,
-    new RegExp(`^guest "web1" +${guest.pid} \\(sleep\\) +\\d\\d:\\d\\d:\\d\\d +fcntl +exclusive +web1$`),
+    new RegExp(`^guest "web1" +${guest.pid} \\(\\w+\\) +\\d\\d:\\d\\d:\\d\\d +fcntl +exclusive +web1$`),
   );
   assert.match(second, new RegExp(`^ +exclusive +${disk}$`));
-  assert.match(`${third}\n${fourth}`, new RegExp(`^backup +${command.pid} \\(sleep\\) .*\n`));
+  assert.match(`${third}\n${fourth}`, new RegExp(`^backup +${command.pid} \\(\\w+\\) .*\n`));
   assert.match(`${third}\n${fourth}`, new RegExp(`read +${other}$`, 'm'));
   assert.match(`${third}\n${fourth}`, /exclusive +space:key$/m);
 

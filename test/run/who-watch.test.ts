@@ -2,7 +2,16 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { afterEach, describe, test } from 'node:test';
-import { call, commandFolder, endLeftProcesses, holdfast, start, type Running } from '../beds/command.js';
+import { readProcess } from '../../src/system/process.js';
+import {
+  call,
+  commandFolder,
+  endLeftProcesses,
+  holdfast,
+  leftProcesses,
+  start,
+  type Running,
+} from '../beds/command.js';
 import { untilFree } from '../beds/observed-lock.js';
 import { end, rawDisk } from '../beds/qemu.js';
 import { until } from '../beds/until.js';
@@ -15,9 +24,9 @@ afterEach(async () => {
   await untilFree(disk);
 });
 
-/** One that writes and takes no lock. */
+/** One that writes and takes no lock; it has one name all the time. */
 async function writer(): Promise<Running> {
-  const running = start('sh', ['-c', 'exec 3<>"$1"; echo up; exec sleep 1000', 'sh', disk]);
+  const running = start('bash', ['-c', 'exec 3<>"$1"; echo up; read end', 'bash', disk]);
   await running.says('up');
   return running;
 }
@@ -26,9 +35,9 @@ test('a holder that comes and goes: a line each', async () => {
   const watch = start(holdfast, ['who', '--watch', disk]);
   await watch.says('free\n');
   const one = await writer();
-  await watch.says(`taken by sleep (pid ${one.pid}`);
+  await watch.says(`taken by bash (pid ${one.pid}`);
   await end(one);
-  await watch.says(`released by sleep (pid ${one.pid}`);
+  await watch.says(`released by bash (pid ${one.pid}`);
   const run = start(holdfast, ['run', '-q', '--name', 'backup', '--disk', disk, '--', 'sleep', '1000']);
   await watch.says(`pid ${run.pid}`);
   await end(run);
@@ -105,13 +114,16 @@ describe('on a terminal', { skip: lacks('script') }, () => {
   test('draws anew when something changes, says since when, and q gives the terminal back', async () => {
     const watch = onTerminal(24, 200, holdfast, 'who', '--watch', disk);
     await watch.says(`${disk}: free`);
-    assert.match(watch.stdout, /watching since \d\d:\d\d:\d\d/);
+    await until(() => /watching since \d\d:\d\d:\d\d/.test(watch.stdout), 'since when');
     const one = await writer();
-    await watch.says(`held by   sleep (pid ${one.pid}`);
+    await watch.says(`held by   bash (pid ${one.pid}`);
     await end(one);
-    await until(() => frames(watch).length >= 3, 'a third frame');
-    assert.match(frames(watch).at(-1) ?? '', new RegExp(`${disk}: free\r\n`));
-    assert.match(frames(watch).at(-1) ?? '', /released by sleep/, 'the last events are below');
+    // A frame may come in parts.
+    await until(
+      () => /: free\r\n[^]*released by bash/.test(frames(watch).at(-1) ?? ''),
+      () => `a frame with the last events below: ${frames(watch).at(-1)}`,
+    );
+    assert.ok(frames(watch).at(-1)?.includes(`${disk}: free\r\n`));
     watch.child.stdin?.write('q');
     await watch.says('status 0');
     const { stdout } = await watch.ended;
@@ -129,18 +141,10 @@ describe('on a terminal', { skip: lacks('script') }, () => {
     watch.child.stdin?.write('\u0003');
     await watch.says('status 130');
     assert.ok((await watch.ended).stdout.includes(normal + showCursor));
-    const ended = onTerminal(
-      24,
-      200,
-      'timeout',
-      '--foreground',
-      '--preserve-status',
-      '2',
-      holdfast,
-      'who',
-      '-w',
-      disk,
-    );
+    const ended = onTerminal(24, 200, holdfast, 'who', '-w', disk);
+    await ended.says(`${disk}: free`);
+    const [watching = 0] = leftProcesses().filter((pid) => readProcess(pid)?.argv.includes('-w'));
+    process.kill(watching, 'SIGTERM');
     await ended.says('status 143');
     const { stdout } = await ended.ended;
     assert.ok(stdout.includes(normal + showCursor));
@@ -172,7 +176,7 @@ describe('on a terminal', { skip: lacks('script') }, () => {
   test('it never takes more rows than there are, nor wraps a line', async () => {
     for (let i = 0; i < 6; i++) await writer();
     const watch = onTerminal(8, 40, holdfast, 'who', '--watch', disk);
-    await watch.says('more lines');
+    await watch.says('more lines\u001b[?7h');
     const [frame = ''] = frames(watch);
     const drawn = frame.slice(0, frame.indexOf('\u001B[?7h'));
     assert.equal(drawn.split('\r\n').length, 8, JSON.stringify(drawn));
