@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { explainLock, holderInWords } from '../../src/daemon/explain-lock.js';
 import { commandFolder, start, holdfast } from '../beds/command.js';
+import { until } from '../beds/until.js';
 
 const folder = commandFolder();
 /** Asks for it. */
@@ -45,9 +46,11 @@ test('a command that has it is named; nobody, or no such file, is no words', asy
     'echo ready; exec sleep 1000',
   ]);
   await running.says('ready');
-  assert.match(
-    (await explainLock(path, nobody, { drivers: ['fcntl'] })) ?? '',
-    new RegExp(`^backup \\(.*pid ${running.pid}\\)`),
+  const named = new RegExp(`^backup \\(.*pid ${running.pid}\\)`);
+  // On a busy machine a look can take longer than libvirt is made to wait.
+  await until(
+    async () => named.test((await explainLock(path, nobody, { drivers: ['fcntl'] })) ?? ''),
+    'it to be named',
   );
   assert.equal(
     await explainLock(path, running.pid, { drivers: ['fcntl'] }),
