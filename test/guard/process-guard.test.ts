@@ -130,7 +130,7 @@ test('at the time of the kill all on the list are ended with what is below them,
   await guardThem(guard, [deaf.guarded, reused, gone], 1);
   await until(() => descendantsOf(deaf.guarded.pid).length >= 2, 'what is below it');
   const below = descendantsOf(deaf.guarded.pid);
-  guard.times = inMs(0, 500);
+  guard.times = inMs(0, 1_000);
   await until(() => !runs(deaf.guarded) && !below.some(runs), 'their end');
   assert.ok(boottimeMs() < guard.times.endMs);
   assert.ok(boottimeMs() >= guard.times.killAtMs, 'not before it was time');
@@ -145,8 +145,8 @@ test('times that are moved on in time touch nobody, also where nothing was said 
   const { guard } = newGuard();
   const { guarded } = guest('exec sleep 1000');
   await guardThem(guard, [guarded], 1);
-  for (let round = 0; round < 5; round++) {
-    guard.times = inMs(200, 600);
+  for (let round = 0; round < 8; round++) {
+    guard.times = inMs(200, 2_000);
     await new Promise((resolve) => setTimeout(resolve, 300));
   }
   guard.times = certain;
@@ -157,9 +157,10 @@ test('a guard that was stopped finds the newest times, not those that were misse
   const { guard } = newGuard();
   const { guarded } = guest('exec sleep 1000');
   await guardThem(guard, [guarded], 1);
-  guard.times = inMs(100, 300);
   process.kill(guard.pid ?? 0, 'SIGSTOP');
-  for (let round = 0; round < 2_000; round++) guard.times = inMs(2_000, 4_000);
+  await until(() => readProcessStat(guard.pid ?? 0)?.state === 'T', 'it to be stopped');
+  guard.times = inMs(100, 300);
+  for (let round = 0; round < 2_000; round++) guard.times = inMs(4_000, 8_000);
   await new Promise((resolve) => setTimeout(resolve, 500));
   process.kill(guard.pid ?? 0, 'SIGCONT');
   await new Promise((resolve) => setTimeout(resolve, 500));
@@ -250,8 +251,8 @@ test('the watchdog is fed while all is well, and again when nobody is left who c
   await guardThem(guard, [guarded], 1);
   await until(() => fed().includes('\0'), 'it to be fed');
   await until(() => fed().includes('\0'), 'it to be fed again');
-  guard.times = inMs(0, 4_000);
-  await new Promise((resolve) => setTimeout(resolve, 300));
+  guard.times = inMs(0, 5_000);
+  await new Promise((resolve) => setTimeout(resolve, 1_000));
   fed();
   await new Promise((resolve) => setTimeout(resolve, 2_000));
   assert.equal(fed(), '', 'not while it is lost and the guest runs');

@@ -101,7 +101,7 @@ describe('as any supervised command', () => {
     for (let round = 0; round < 3; round++) {
       await wait(ttlMs * 0.6);
       runs.stopRenewals(true);
-      await wait(ttlMs * 0.3);
+      await wait(ttlMs * 0.15);
       runs.stopRenewals(false);
     }
     assert.equal(processes.below.filter(isAlive).length, count);
@@ -427,7 +427,7 @@ describe('on a terminal', { skip: lacks('script') }, () => {
     const { below, guard } = await processesOf({ pid: supervisor?.pid ?? 0 }, 1);
     running.child.stdin?.write('\u001a');
     await running.says('Stopped');
-    assert.ok(below.every(isStopped));
+    await until(() => below.every(isStopped), 'all of it to be stopped');
     running.child.stdin?.write('fg\r');
     await until(() => !below.some(isStopped), 'it to go on');
     await wait(ttlMs);
