@@ -20,18 +20,23 @@ export function environmentOf(pid: number): string[] {
   }
 }
 
+/** Kills those of them that still run. */
+export function endProcesses(pids: readonly number[]): void {
+  for (const pid of pids) {
+    try {
+      process.kill(pid, 'SIGKILL');
+    } catch {
+      // It has ended.
+    }
+  }
+}
+
 /** Ends them, and what they start meanwhile. */
 export function endMarkedProcesses(...marks: readonly string[]): void {
   for (let round = 0; round < endRoundsMax; round++) {
     const left = markedProcesses(...marks);
     if (left.length === 0) return;
-    for (const pid of left) {
-      try {
-        process.kill(pid, 'SIGKILL');
-      } catch {
-        // It has ended.
-      }
-    }
+    endProcesses(left);
     Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, endPauseMs);
   }
 }

@@ -1,9 +1,10 @@
 /** A private holdfastd: its keeper, its daemon, and its sockets, in a folder of the test's. */
-import { existsSync, mkdirSync } from 'node:fs';
+import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { ApiClient } from './api-client.js';
 import { start, type Running } from './command.js';
 import { holdfastdCommand } from './holdfastd.js';
+import { isAlive } from './lockd.js';
 import { until } from './until.js';
 
 interface LogLine {
@@ -76,10 +77,12 @@ export class RunningDaemon {
   /** Ends keeper and daemon at once, and waits until both are gone. */
   async killBoth(): Promise<void> {
     const { pid } = this;
+    // Neither is to start the other one again.
+    process.kill(pid, 'SIGSTOP');
     process.kill(this.keeper.pid, 'SIGKILL');
     process.kill(pid, 'SIGKILL');
     await this.keeper.exited;
-    await until(() => !existsSync(`/proc/${pid}`), 'the end of the daemon');
+    await until(() => !isAlive(pid), 'the end of the daemon');
   }
 
   /** As a service manager ends it; gives the exit status. */

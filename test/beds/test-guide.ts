@@ -15,8 +15,10 @@ export function testGuide(name: string, folder: string): void {
         const situation = situations[block.situation];
         if (!needs(t, ...situation.parts)) return;
         const place = await situation.begin(folder, document);
-        const printed = await runBlock(block, place);
+        const run = runBlock(block, place);
+        await run.catch(() => undefined);
         await place.end();
+        const printed = await run;
         for (const [index, { command, output }] of block.steps.entries()) {
           const lines = printed[index] ?? [];
           const difference = `$ ${command}\nprinted:\n${lines.join('\n')}\nshown:\n${output.join('\n')}`;

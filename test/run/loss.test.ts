@@ -11,6 +11,7 @@ import {
   start,
   type Running,
 } from '../beds/command.js';
+import { endProcesses } from '../beds/marked-processes.js';
 import { lockOn, untilFree } from '../beds/observed-lock.js';
 import { daemonizing } from '../beds/odd-commands.js';
 import { domainXml, rawDisk } from '../beds/qemu.js';
@@ -144,7 +145,7 @@ test('pause: a command that is ended by somebody else ends the supervisor', asyn
   const running = run('--supervise', '--on-lost', 'pause', '--disk', disk);
   await upAndLost(running);
   await untilPaused(running);
-  for (const pid of below(running)) process.kill(pid, 'SIGKILL');
+  endProcesses(below(running));
   assert.equal(await running.exited, 128 + 9);
   assert.equal(lockOn(disk), 'none');
 });
