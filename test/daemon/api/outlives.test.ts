@@ -13,6 +13,7 @@ import { openManager } from '../../../src/index.js';
 import { readProcessStat } from '../../../src/system/process.js';
 import { commandFolder } from '../../beds/command.js';
 import { DiskTaker } from '../../beds/disk-taker.js';
+import { isAlive } from '../../beds/lockd.js';
 import { RunningDaemon } from '../../beds/running-daemon.js';
 import { until } from '../../beds/until.js';
 import { lacks } from '../../needs.js';
@@ -160,7 +161,7 @@ describe('holds of the API outlive the daemon', { skip: lacks('perl') }, () => {
     assert.equal((await before.api.get(`/v1/holds/${id}`)).status, 200);
 
     daemon = await RunningDaemon.start(folder, { args: ['--take-over'] });
-    await until(() => !existsSync(`/proc/${pid}`), 'the daemon before to end');
+    await until(() => !isAlive(pid), 'the daemon before to end');
     assert.equal((await daemon.api.get(`/v1/holds/${id}`)).status, 200);
     await daemon.kill();
     assert.equal((await daemon.api.get(`/v1/holds/${id}`)).status, 200);
@@ -242,7 +243,7 @@ describe('holds of the API outlive the daemon', { skip: lacks('perl') }, () => {
     assert.equal((await api.get(`/v1/holds/${id}`)).data.witness, witness);
     await end(heir);
     await until(() => isFree(path), 'the hold to end with its witness');
-    assert.deepEqual(readdirSync(witnesses), []);
+    await until(() => readdirSync(witnesses).length === 0, 'the end of the witness');
   });
 
   test('killed in the middle of changes: each disk is held that is listed, and no other', async () => {

@@ -267,7 +267,9 @@ describe('keeper and daemon', { skip: lacks('root') }, () => {
         const served = lockd.lines.filter(({ message }) => message === 'serving').length;
         // Each time something else of what it does is the first that fails.
         limit(open + more);
+        const ended = lockd.lines.filter(({ message }) => message === 'the daemon ended').length;
         process.kill(lockd.daemonPid(), 'SIGKILL');
+        await lockd.said('the daemon ended', ended + 1);
         await new Promise((resolve) => setTimeout(resolve, 150));
         limit(4096);
         await lockd.served(served + 1);

@@ -115,6 +115,7 @@ describe('the server of the lock protocol', { skip: lacks('root') }, () => {
       ['--import', deaf, '--import', 'tsx', program, lockd.socket, JSON.stringify([['', disk, 0]])],
       { stdio: ['pipe', 'pipe', 'inherit'] },
     );
+    const ended = once(holder, 'exit');
     const [said] = (await once(holder.stdout, 'data')) as [Buffer];
     assert.equal(String(said).trim(), 'held');
     holder.stdin.write('close\n');
@@ -123,9 +124,9 @@ describe('the server of the lock protocol', { skip: lacks('root') }, () => {
         .map((line) => line['event'] as { what: string; facts: { pid: number; signal: number } } | undefined)
         .filter((event) => event?.what === 'owner signalled' && event.facts.pid === holder.pid)
         .map((event) => event?.facts.signal);
-    await until(() => signals().length >= 3, 'some signals');
+    await until(() => signals().length >= 1, 'a signal');
     assert.equal(lockOn(disk), 'write');
-    const [, signal] = (await once(holder, 'exit')) as [unknown, string];
+    const [, signal] = (await ended) as [unknown, string];
     assert.equal(signal, 'SIGKILL');
     await untilFree(disk);
     assert.deepEqual(signals().slice(0, 8), [15, 15, 15, 15, 15, 15, 15, 9]);
