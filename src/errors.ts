@@ -126,7 +126,7 @@ export const errorCodes: Readonly<Record<ErrorCode, CodeEntry>> = {
   NO_LEASE: {
     exit: 66,
     meaning: 'There is no sanlock lease of that name in that place.',
-    remedy: 'Check the path and the offset, or make it: `sanlock client init -r LOCKSPACE:NAME:PATH:OFFSET`.',
+    remedy: 'Check the path and the offset, or make it: `holdfast lease init LOCKSPACE:NAME:PATH:OFFSET`.',
   },
   CANNOT_LOCK: {
     exit: 69,

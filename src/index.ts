@@ -32,6 +32,7 @@ export {
   readLeases,
   type LeaseOptions,
 } from './manager/lease-areas.js';
+export { readLeaseSize } from './input/lease-words.js';
 export { runInPlace } from './manager/run-in-place.js';
 export type { LookOptions, ResourceUse } from './manager/who.js';
 export { startGuardEarly, superviseCommand, type SuperviseOptions } from './manager/supervise.js';

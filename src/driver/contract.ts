@@ -238,6 +238,9 @@ export interface LeaseArea {
 export interface MakeLeaseOptions {
   /** Also where something else is, and anew where the same is; never what somebody holds. */
   readonly force: boolean;
+  /** Of the storage, and how much the area takes. Default: as its lockspace has them where that is in the same place, else as the storage does. */
+  readonly sectorBytes?: number;
+  readonly bytes?: number;
 }
 
 export interface MadeLeaseArea {

@@ -2,7 +2,7 @@
 import { HoldfastError } from '../errors.js';
 import { nearestWord } from '../nearest-word.js';
 import type { AskedMode, DiskDescription, LeaseDescription } from '../vocabulary.js';
-import { isLockName, lockNameRule, readLeaseOffset } from './lease-words.js';
+import { isLockName, leaseSizeRule, lockNameRule, readLeaseSize, splitLeasePlace } from './lease-words.js';
 
 const askedModes: readonly AskedMode[] = ['exclusive', 'shared', 'read', 'peek'];
 const diskForm = 'PATH[:exclusive|shared|read|peek][:format=FORMAT]';
@@ -46,12 +46,12 @@ function absolute(path: string, cwd: string): string {
 }
 
 /**
- * Reads `LOCKSPACE:KEY[:PATH[:OFFSET]]`: PATH absolute, OFFSET in bytes. A path with a colon in it needs the
- * offset behind it (`ls:key:/a:b:0`).
+ * Reads `LOCKSPACE:KEY[:PATH[:OFFSET]]`: PATH absolute, OFFSET in bytes or as `1M`. A path with a colon in it needs the
+ * offset behind it (`ls:key:/a:b:0`), or a backslash before the colon.
  * @throws HoldfastError USAGE
  */
 export function parseLeaseArgument(text: string): LeaseDescription {
-  const [lockspace = '', key = '', ...rest] = text.split(':');
+  const [lockspace = '', key = '', ...rest] = splitLeasePlace(text);
   for (const [what, name] of [
     ['lockspace', lockspace],
     ['key', key],
@@ -62,9 +62,9 @@ export function parseLeaseArgument(text: string): LeaseDescription {
   const label = `${lockspace}:${key}`;
   if (rest.length === 0) return { label, lockspace, key, offset: 0 };
   const last = rest.length > 1 ? rest.pop() : undefined;
-  const offset = last === undefined ? 0 : readLeaseOffset(last);
+  const offset = last === undefined ? 0 : readLeaseSize(last);
   if (offset === undefined) {
-    throw usage(`--lease "${text}": the offset "${last}" is not a whole number`, leaseForm);
+    throw usage(`--lease "${text}": "${last}" is no offset`, leaseForm, leaseSizeRule);
   }
   const path = rest.join(':');
   if (!path.startsWith('/') || path.includes('\0')) {

@@ -9,6 +9,7 @@ import type {
   MakeLeaseOptions,
 } from '../driver/contract.js';
 import { HoldfastError } from '../errors.js';
+import { leaseSizeRule, readLeaseSize, splitLeasePlace } from '../input/lease-words.js';
 import { ChosenDrivers, type ManagerOptions } from './chosen-drivers.js';
 
 /** The driver is sanlock's unless another one is named: leases are made before any configuration says to use them. */
@@ -22,8 +23,12 @@ export function makeLease(
   area: LeaseArea,
   options: LeaseOptions & Partial<MakeLeaseOptions> = {},
 ): Promise<MadeLeaseArea> {
-  const { force = false, ...rest } = options;
-  return withDriver(rest, 'makeLease', (driver) => driver.makeLease(area, { force }));
+  const { force = false, sectorBytes, bytes, ...rest } = options;
+  const form = {
+    ...(sectorBytes === undefined ? {} : { sectorBytes }),
+    ...(bytes === undefined ? {} : { bytes }),
+  };
+  return withDriver(rest, 'makeLease', (driver) => driver.makeLease(area, { force, ...form }));
 }
 
 /**
@@ -58,39 +63,42 @@ async function withDriver<Name extends Ability, Result>(
   }
 }
 
-const areaForm = 'LOCKSPACE:NAME:PATH[:OFFSET], or LOCKSPACE:PATH for a lockspace';
+const areaForm = 'LOCKSPACE:NAME:PATH[:OFFSET], or LOCKSPACE:PATH[:OFFSET] for a lockspace';
 
 /**
  * Reads `LOCKSPACE:NAME:PATH[:OFFSET]`, or `LOCKSPACE:PATH[:OFFSET]` for a lockspace itself. PATH has a slash, or it would be a
- * name; one that ends in a colon and digits needs the offset behind it.
+ * name; a colon in it has a backslash before it, or an offset behind it all.
  * @throws HoldfastError USAGE
  */
 export function parseLeaseArea(text: string): LeaseArea {
-  const [lockspace = '', second = '', ...rest] = text.split(':');
+  const [lockspace = '', second = '', ...rest] = splitLeasePlace(text);
   const isLockspace = second.includes('/');
   const behind = isLockspace ? [second, ...rest] : rest;
-  const last = behind.at(-1) ?? '';
-  const hasOffset = behind.length > 1 && /^\d+$/.test(last);
-  const path = (hasOffset ? behind.slice(0, -1) : behind).join(':');
-  const offset = hasOffset ? Number(last) : 0;
-  const fault =
-    lockspace === '' || (!isLockspace && second === '')
-      ? 'a name is missing'
-      : path === '' || path.includes('\0')
-        ? 'there is no path'
-        : Number.isSafeInteger(offset)
-          ? undefined
-          : 'the offset is too large';
-  if (fault !== undefined) {
-    throw new HoldfastError('USAGE', `"${text}" is no place of a lease: ${fault}`, {
-      remedy: `Write ${areaForm}.`,
+  const last = behind.length > 1 ? behind.at(-1) : undefined;
+  const path = (last === undefined ? behind : behind.slice(0, -1)).join(':');
+  const offset = last === undefined ? 0 : readLeaseSize(last);
+  const wrong = (fault: string, rule = ''): HoldfastError =>
+    new HoldfastError('USAGE', `"${text}" is no place of a lease: ${fault}`, {
+      remedy: `Write ${areaForm}. ${rule}`.trimEnd(),
     });
+  if (lockspace === '' || (!isLockspace && second === '')) throw wrong('a name is missing');
+  if (path === '' || path.includes('\0')) {
+    throw wrong('there is no path', 'A path behind a lockspace, or alone, has a slash in it: ./FILE');
   }
+  if (last === 'SH') throw wrong('whether it is shared is said by whoever takes it', 'Leave out the :SH.');
+  if (offset === undefined) throw wrong(`"${last}" is no offset`, leaseSizeRule);
   return { lockspace, ...(isLockspace ? {} : { name: second }), path: resolve(path), offset };
 }
 
-/** What `holdfast lease show` is given: a path, or an area as `parseLeaseArea` reads it. A path of its own begins with a slash or dot. */
+/**
+ * What `holdfast lease show` is given: `PATH[:OFFSET]`, or an area as `parseLeaseArea` reads it. A path of its own begins with a
+ * slash or dot.
+ */
 export function parseLeasePlace(text: string): LeasePlace | LeaseArea {
   const isPath = /^\.{0,2}\//.test(text) || !text.includes(':');
-  return isPath ? { path: resolve(text) } : parseLeaseArea(text);
+  if (!isPath) return parseLeaseArea(text);
+  const parts = splitLeasePlace(text);
+  const offset = parts.length > 1 ? readLeaseSize(parts.at(-1) ?? '') : undefined;
+  const path = (offset === undefined ? parts : parts.slice(0, -1)).join(':');
+  return { path: resolve(path), ...(offset === undefined ? {} : { offset }) };
 }

@@ -121,6 +121,21 @@ export function readBlockDevice(device: string, sys = '/sys'): BlockDevice | und
   };
 }
 
+/** How long a device is, and how much of it is read and written at once; undefined: sysfs does not say. */
+export function blockDeviceSize(
+  device: string,
+  sys = '/sys',
+): { readonly bytes: number; readonly sectorBytes: number } | undefined {
+  const folder = `${sys}/dev/block/${device}`;
+  // sysfs counts in 512 bytes whatever the sectors are. A partition has the queue of its disk.
+  const size = Number(attribute(`${folder}/size`) ?? Number.NaN) * 512;
+  const queue = attribute(`${folder}/queue/logical_block_size`);
+  const sectorBytes = Number(queue ?? attribute(`${folder}/../queue/logical_block_size`) ?? Number.NaN);
+  return Number.isSafeInteger(size) && Number.isSafeInteger(sectorBytes)
+    ? { bytes: size, sectorBytes }
+    : undefined;
+}
+
 /** The usual node of a device; where sysfs does not know it, the one that udev names by its number. */
 export function deviceNode(device: string, sys = '/sys'): string {
   return `/dev/${readBlockDevice(device, sys)?.name ?? `block/${device}`}`;

@@ -110,7 +110,11 @@ export async function makeLease(file: SanlockFile, n: number, key = `lease-${n}`
 }
 
 export function leaseResource({ lockspace, path }: SanlockFile, n: number, key = `lease-${n}`): Resource {
-  const offset = (n + 1) * MiB;
+  return leaseAt(lockspace, key, path, (n + 1) * MiB);
+}
+
+/** A lease as the plan has it. */
+export function leaseAt(lockspace: string, key: string, path: string, offset: number): Resource {
   return {
     kind: 'lease',
     identity: `lease:${lockspace}:${key}`,

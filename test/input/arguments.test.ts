@@ -78,6 +78,8 @@ describe('--lease', () => {
     ['ls:key:/p', { path: '/p', offset: 0 }],
     ['ls:key:/p:1024', { path: '/p', offset: 1024 }],
     ['ls:key:/a:b:0', { path: '/a:b', offset: 0 }],
+    ['ls:key:/a\\:b', { path: '/a:b', offset: 0 }],
+    ['ls:key:/p:2M', { path: '/p', offset: 2097152 }],
   ] as const) {
     test(text, () => {
       const named = { label: 'ls:key', lockspace: 'ls', key: 'key' };

@@ -3,6 +3,7 @@ import {
   makeLease,
   parseLeaseArea,
   parseLeasePlace,
+  readLeaseSize,
   readLeases,
   type FoundLeaseArea,
   type LeaseHost,
@@ -27,44 +28,71 @@ function driversFrom(options: OptionValues): { configuration?: string } {
   return configuration === undefined ? {} : { configuration };
 }
 
+/** A size that an option gives, under the name that the library has for it. */
+function sizeFrom<Key extends string>(
+  options: OptionValues,
+  option: 'sector' | 'align',
+  key: Key,
+): Partial<Record<Key, number>> {
+  const text = options.text(option);
+  if (text === undefined) return {};
+  const size = readLeaseSize(text);
+  if (size !== undefined) return { [key]: size } as Record<Key, number>;
+  throw new HoldfastError('USAGE', `--${option}: "${text}" is no size`, {
+    remedy: option === 'sector' ? 'Write 512 or 4096.' : 'Write 1M, 2M, 4M or 8M.',
+  });
+}
+
 async function init(place: string, options: OptionValues): Promise<number> {
   const { area, made } = await makeLease(parseLeaseArea(place), {
     ...driversFrom(options),
     force: options.has('force'),
+    ...sizeFrom(options, 'sector', 'sectorBytes'),
+    ...sizeFrom(options, 'align', 'bytes'),
   });
   if (options.has('json')) writeOut(`${JSON.stringify({ made, area }, null, 2)}\n`);
   else
     writeOut(
-      `${printable(nameOf(area))} ${made ? 'is made' : 'is there already'}: ${printable(area.path)} at ${area.offset}.\n`,
+      `${printable(nameOf(area))} ${made ? 'is made' : 'is there already'}: ${printable(area.path)} at ${area.offset}${formInWords(area)}.\n`,
     );
   return 0;
 }
 
 async function show(place: string, options: OptionValues): Promise<number> {
-  if (options.has('force'))
-    throw new HoldfastError('USAGE', 'show takes no --force', { remedy: 'See: holdfast help lease' });
+  const foreign = ['force', 'sector', 'align'].find((name) => options.has(name));
+  if (foreign !== undefined) {
+    throw new HoldfastError('USAGE', `show takes no --${foreign}`, { remedy: 'See: holdfast help lease' });
+  }
   const wanted = parseLeasePlace(place);
   const found = await readLeases(wanted, driversFrom(options));
   const there =
     'lockspace' in wanted
       ? found.filter(({ lockspace, name }) => lockspace === wanted.lockspace && name === wanted.name)
       : found;
-  if (there.length === 0) throw nothing(wanted.path, found);
+  if (there.length === 0) throw nothing(wanted, found);
   writeOut(options.has('json') ? `${JSON.stringify(there, null, 2)}\n` : renderLeases(there, styleFor(1)));
   return 0;
 }
 
-function nothing(path: string, found: readonly FoundLeaseArea[]): HoldfastError {
-  const [other] = found;
+function nothing(
+  { path, offset }: Pick<FoundLeaseArea, 'path'> & { readonly offset?: number },
+  [other]: readonly FoundLeaseArea[],
+): HoldfastError {
+  const where = offset === undefined ? path : `${path} at ${offset}`;
   const what =
-    other === undefined ? 'no lease and no lockspace' : `${nameOf(other)}, and not what was asked for`;
-  return new HoldfastError('NO_LEASE', `in ${path} there is ${what}`, {
+    other === undefined ? 'no lease and no lockspace' : `the ${nameOf(other)}, and not what was asked for`;
+  return new HoldfastError('NO_LEASE', `in ${where} there is ${what}`, {
     resource: path,
     remedy:
-      other === undefined
+      offset === undefined
         ? 'Check the path; holdfast lease init makes one.'
-        : `See all that is there: holdfast lease show ${path}`,
+        : `See all that is there: holdfast lease show ${path.replaceAll(':', '\\:')}`,
   });
+}
+
+/** Of the usual form nothing is said. */
+function formInWords({ bytes, sectorBytes }: FoundLeaseArea): string {
+  return sectorBytes === 512 ? '' : `, ${bytes / 1024 / 1024} MiB with sectors of ${sectorBytes} bytes`;
 }
 
 function nameOf({ lockspace, name }: FoundLeaseArea): string {

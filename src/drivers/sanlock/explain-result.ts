@@ -54,14 +54,14 @@ export function leaseFault(error: SanlockError, lease: LeaseName, label: string)
   const name = `${lease.lockspace}:${lease.name}`;
   const place = `${lease.path}${lease.offset === 0 ? '' : ` at ${lease.offset}`}`;
   const details = { resource: label, cause: error };
-  const made = `sanlock client init -r ${quoted(leaseText(lease))}`;
+  const made = `holdfast lease init ${quoted(leaseText(lease))}`;
   switch (error.code) {
     case 'ENOSPC':
       return notJoined(lease, label, error);
     case 'ENOENT':
       return new HoldfastError('NO_LEASE', `${label}: there is no ${lease.path} for its lease`, {
         ...details,
-        remedy: `Check the path and whether its file system is mounted here, or make the lease: truncate -s 1M ${quoted(lease.path)} && ${made}`,
+        remedy: `Check the path and whether its file system is mounted here, or make the lease: ${made}`,
       });
     case 'EMSGSIZE':
     case 'leaderMagic':
@@ -73,7 +73,7 @@ export function leaseFault(error: SanlockError, lease: LeaseName, label: string)
     case 'leaderLockspace':
       return new HoldfastError('NO_LEASE', `${label}: in ${place} there is another lease than ${name}`, {
         ...details,
-        remedy: `See which one: sanlock client read -r ${quoted(`::${lease.path.replaceAll(':', '\\:')}:${lease.offset}`)}`,
+        remedy: `See which one: holdfast lease show ${quoted(`${lease.path.replaceAll(':', '\\:')}:${lease.offset}`)}`,
       });
     case 'EACCES':
     case 'EPERM':

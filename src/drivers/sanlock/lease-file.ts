@@ -7,17 +7,18 @@ import {
   ftruncateSync,
   openSync,
   readFileSync,
-  readSync,
   statSync,
   unlinkSync,
   type Stats,
 } from 'node:fs';
+import { basename, dirname } from 'node:path';
 import { causeText, HoldfastError } from '../../errors.js';
+import { blockDeviceSize } from '../../system/block-devices.js';
+import { directBytes, DirectFile } from '../../system/direct-read.js';
 import { groupId } from '../../system/group-id.js';
+import { deviceName } from '../../system/inode.js';
 import { parsePasswd } from '../../system/user-name.js';
-
-/** What an area takes on a file, which counts as having sectors of 512 bytes. */
-const mebibyte = 1024 * 1024;
+import { mebibyte, sizeInWords } from './area-form.js';
 
 /** Undefined: there is nothing of that name. */
 export function lookAtFile(path: string): Stats | undefined {
@@ -40,25 +41,60 @@ export function lookAtFile(path: string): Stats | undefined {
   throw new HoldfastError('NOT_A_DISK', `${path} is neither a file nor a block device`, { resource: path });
 }
 
-/** Whether anything but zeros is in an area, as far as the file goes. */
-export function hasData(path: string, offset: number): boolean {
-  const fd = open(path, constants.O_RDONLY);
-  try {
-    const bytes = Buffer.alloc(mebibyte);
-    let length = 0;
-    for (let read = -1; read !== 0 && length < bytes.length; length += read) {
-      read = readSync(fd, bytes, length, bytes.length - length, offset + length);
+/** How long it is, and of a device how large its sectors are. Of one that sysfs does not know, sanlock finds the end. */
+export function storageOf(stats: Stats): { readonly bytes: number; readonly sectorBytes?: number } {
+  if (!stats.isBlockDevice()) return { bytes: stats.size };
+  return blockDeviceSize(deviceName(BigInt(stats.rdev))) ?? { bytes: Number.MAX_SAFE_INTEGER };
+}
+
+/** Whether anything but zeros is in a part of it, as far as it goes. */
+export function hasData(path: string, offset: number, bytes: number): boolean {
+  return readDirectly(path, (file) => {
+    for (let at = 0; at < bytes; at += mebibyte) {
+      const part = file.read(offset + at, mebibyte);
+      if (part.some((byte) => byte !== 0)) return true;
+      if (part.length < mebibyte) return false;
     }
-    return bytes.subarray(0, length).some((byte) => byte !== 0);
+    return false;
+  });
+}
+
+/** Where areas may begin from one offset to before another: at multiples of 1 MiB, whatever is said there. */
+export function possibleAreas(path: string, from: number, to: number): readonly number[] {
+  return readDirectly(path, (file) => {
+    const found: number[] = [];
+    for (let at = from; at < to; at += mebibyte) {
+      const head = file.read(at, directBytes);
+      if (head.length === 0) break;
+      if (head.length >= 4 && magics.includes(head.readUInt32LE(0))) found.push(at);
+    }
+    return found;
+  });
+}
+
+/** leader.h of sanlock: what a lease and a lockspace begin with, in little endian on every machine. */
+const magics: readonly number[] = [0x06152010, 0x12212010];
+
+function readDirectly<Result>(path: string, work: (file: DirectFile) => Result): Result {
+  let file: DirectFile;
+  try {
+    file = new DirectFile(path);
+  } catch (cause) {
+    throw openFault(path, cause);
+  }
+  try {
+    return work(file);
+  } catch (cause) {
+    const message = `${path} could not be read: ${causeText(cause)}`;
+    throw new HoldfastError('DRIVER_FAILED', message, { resource: path, cause });
   } finally {
-    closeSync(fd);
+    file.close();
   }
 }
 
 /** A new file belongs to the daemon, which has to write it. */
-export function makeRoom(path: string, offset: number, stats: Stats | undefined): void {
+export function makeRoom(path: string, end: number, stats: Stats | undefined): void {
   if (stats?.isBlockDevice() === true) return;
-  const end = offset + mebibyte;
   if (stats !== undefined && stats.size >= end) return;
   const fd = open(
     path,
@@ -73,14 +109,13 @@ export function makeRoom(path: string, offset: number, stats: Stats | undefined)
     ftruncateSync(fd, end);
   } catch (cause) {
     if (stats === undefined) unlinkSync(path);
-    throw new HoldfastError(
-      'DRIVER_FAILED',
-      `${path} could not be given the size that is needed: ${causeText(cause)}`,
-      {
-        resource: path,
-        cause,
-      },
-    );
+    const message = `${path} could not be given ${sizeInWords(end)}: ${causeText(cause)}`;
+    const tooLarge = (cause as NodeJS.ErrnoException).code === 'EFBIG';
+    throw new HoldfastError(tooLarge ? 'USAGE' : 'DRIVER_FAILED', message, {
+      resource: path,
+      cause,
+      remedy: tooLarge ? 'Name a smaller offset.' : 'Make room in that file system, or name another.',
+    });
   } finally {
     closeSync(fd);
   }
@@ -90,18 +125,23 @@ function open(path: string, flags: number): number {
   try {
     return openSync(path, flags | constants.O_NONBLOCK, 0o600);
   } catch (cause) {
-    const { code } = cause as NodeJS.ErrnoException;
-    const denied = code === 'EACCES' || code === 'EPERM' || code === 'EROFS';
-    throw new HoldfastError(
-      denied ? 'NOT_PERMITTED' : code === 'ENOENT' || code === 'ENOTDIR' ? 'NO_SUCH_FILE' : 'DRIVER_FAILED',
-      `${path} could not be opened: ${causeText(cause)}`,
-      {
-        resource: path,
-        cause,
-        ...(denied ? { remedy: 'Run as root, or as a user who may write there.' } : {}),
-      },
-    );
+    throw openFault(path, cause);
   }
+}
+
+function openFault(path: string, cause: unknown): HoldfastError {
+  const { code } = cause as NodeJS.ErrnoException;
+  const denied = code === 'EACCES' || code === 'EPERM' || code === 'EROFS';
+  const missing = code === 'ENOENT' || code === 'ENOTDIR';
+  const message = missing
+    ? `there is no folder ${dirname(path)} for ${basename(path)}`
+    : `${path} could not be opened: ${causeText(cause)}`;
+  return new HoldfastError(denied ? 'NOT_PERMITTED' : missing ? 'NO_SUCH_FILE' : 'DRIVER_FAILED', message, {
+    resource: path,
+    cause,
+    ...(denied ? { remedy: 'Run as root, or as a user who may write there.' } : {}),
+    ...(missing ? { remedy: 'Check the path, and whether its file system is mounted here.' } : {}),
+  });
 }
 
 /** As whom sanlock runs (sanlock.conf); undefined: there is no such user, so it can only be root. */

@@ -3,7 +3,11 @@
  * parsers are functions of its text (3.8).
  */
 import { execFile } from 'node:child_process';
+import { closeSync, openSync } from 'node:fs';
+import type { LeaseArea } from '../../driver/contract.js';
 import { HoldfastError } from '../../errors.js';
+import { mebibyte, type AreaForm } from './area-form.js';
+import { initFault, readFault } from './direct-faults.js';
 
 const answerBytesMax = 64 * 1024 * 1024;
 /** A file system that does not answer must not hang the command: sanlock's own I/O timeout is 10 s. */
@@ -38,17 +42,37 @@ export interface AreaOwner {
   readonly shared: readonly { readonly hostId: number; readonly generation: string }[];
 }
 
-/** As sanlock's commands take a path: a colon has a backslash. */
-export function escapedPath(path: string): string {
-  return path.replaceAll(':', '\\:');
-}
-
-/** What is at a place; undefined: no area of sanlock's. Throws `NOT_PERMITTED`, `NO_SUCH_FILE`, `DRIVER_FAILED`. */
+/**
+ * What is at a place; undefined: no area of sanlock's. sanlock opens it for writing, whatever it does with it.
+ * @throws HoldfastError NOT_PERMITTED, NO_SUCH_FILE, BAD_DATA, DRIVER_FAILED
+ */
 export async function readHead(path: string, offset: number): Promise<AreaHead | undefined> {
   // It looks for a name that is not there, and says what is.
-  const { text } = await direct('read_leader', '-r', `-:-:${escapedPath(path)}:${offset}`);
+  const { text } = await withWords(path, (words) => direct('read_leader', '-r', `-:-:${words}:${offset}`));
+  const result = Number(/^read_leader done (-?\d+)$/m.exec(text)?.[1] ?? Number.NaN);
+  if (!nothingThere.includes(result)) throw readFault(result, text, path, offset);
   return parseHead(text);
 }
+
+/** Results of `read_leader` that say what is there: what was asked for, something else, nothing, the end of the file. */
+const nothingThere: readonly number[] = [0, -223, -226, -227, -90];
+
+/**
+ * A path as sanlock's command reads it. Of one with a colon in it a size may be read (`a\:1M` becomes `a:1048576`, 3.8.5), another
+ * file than the one that is meant: so it is given as a descriptor of this process.
+ */
+async function withWords<Result>(path: string, work: (words: string) => Promise<Result>): Promise<Result> {
+  if (!path.includes(':')) return work(path);
+  const fd = openSync(path, pathOnly);
+  try {
+    return await work(`/proc/${process.pid}/fd/${fd}`);
+  } finally {
+    closeSync(fd);
+  }
+}
+
+/** O_PATH (open(2)): whoever opens it by its number is asked for the rights. */
+const pathOnly = 0o10000000;
 
 export function parseHead(text: string): AreaHead | undefined {
   const value = (key: string): string => new RegExp(`^${key} (.*)$`, 'm').exec(text)?.[1] ?? '';
@@ -62,15 +86,15 @@ export function parseHead(text: string): AreaHead | undefined {
     lockspace: value('space_name'),
     name: value('resource_name'),
     // Areas of sanlock before 3.7 do not say: 1 MiB, or 8 with sectors of 4096 bytes.
-    bytes: (mebibytes === 0 ? (value('sector_size') === '4096' ? 8 : 1) : mebibytes) * 1024 * 1024,
+    bytes: (mebibytes === 0 ? (value('sector_size') === '4096' ? 8 : 1) : mebibytes) * mebibyte,
     sectorBytes: Number(value('sector_size')),
     version: value('lver'),
   };
 }
 
-/** Who has what in a part of a file or device. Areas of which nobody has anything may be missing. */
+/** Who has what in an area. A lockspace that nobody has joined may be missing. */
 export async function dumpAreas(path: string, offset: number, bytes: number): Promise<readonly AreaOwner[]> {
-  const { text } = await direct('dump', `${escapedPath(path)}:${offset}:${bytes}`);
+  const { text } = await withWords(path, (words) => direct('dump', `${words}:${offset}:${bytes}`));
   return parseDump(text);
 }
 
@@ -108,18 +132,21 @@ function twoNames(text: string): readonly [string, string] {
   return blank === -1 ? ['', text] : [text.slice(0, blank), text.slice(blank + 1)];
 }
 
-/** Makes an area, whatever is there. Throws `NOT_PERMITTED`, `DRIVER_FAILED`. */
-export async function initArea(kind: 'lease' | 'lockspace', words: string): Promise<void> {
-  const { status, text } = await direct('init', kind === 'lease' ? '-r' : '-s', words);
-  const result = /^init done (-?\d+)$/m.exec(text)?.[1];
-  if (status === 0 && result === '0') return;
-  const said = text.trim().replaceAll('\n', '; ');
-  throw new HoldfastError('DRIVER_FAILED', `sanlock could not make ${words}: ${said || 'no answer'}`, {
-    remedy:
-      result === '-22'
-        ? 'The offset has to be a multiple of the size of an area (1 MiB).'
-        : 'See the text above.',
+/**
+ * Makes an area, whatever is there.
+ * @throws HoldfastError NOT_PERMITTED, NO_SUCH_FILE, DRIVER_FAILED
+ */
+export async function initArea(area: LeaseArea, form: AreaForm): Promise<void> {
+  const { lockspace, name, path, offset } = area;
+  const { status, text } = await withWords(path, (words) => {
+    const place = `${words}:${offset}`;
+    const what =
+      name === undefined ? ['-s', `${lockspace}:0:${place}`] : ['-r', `${lockspace}:${name}:${place}`];
+    return direct('init', ...what, '-Z', String(form.sectorBytes), '-A', `${form.bytes / mebibyte}M`);
   });
+  const result = Number(/^init done (-?\d+)$/m.exec(text)?.[1] ?? Number.NaN);
+  if (status === 0 && result === 0) return;
+  throw initFault(result, text, area, form);
 }
 
 function direct(...args: readonly string[]): Promise<{ readonly status: number; readonly text: string }> {

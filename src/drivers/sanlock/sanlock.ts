@@ -21,7 +21,8 @@ import {
   type Owner,
 } from '../../driver/contract.js';
 import { inPlainWords } from './explain-result.js';
-import { makeLeaseArea, readLeaseAreas } from './lease-area.js';
+import { readLeaseAreas } from './find-areas.js';
+import { makeLeaseArea } from './lease-area.js';
 import { LeaseConnection } from './lease-connection.js';
 import { LeaseGroup, type LeasePart } from './lease-group.js';
 import { asResource } from './lease-holders.js';

@@ -5,7 +5,15 @@ import { HoldfastError } from '../../errors.js';
 import type { Holder, LockRequest, Resource } from '../../vocabulary.js';
 import { joinedLockspaces } from './client-library.js';
 import { leasesMax } from './client-structs.js';
-import { isInUse, isUnreachable, leaseFault, notJoined, unreachable } from './explain-result.js';
+import {
+  isInUse,
+  isUnreachable,
+  leaseFault,
+  leaseText,
+  notJoined,
+  quoted,
+  unreachable,
+} from './explain-result.js';
 import { leaseHolders } from './lease-holders.js';
 import { leasesOf, type LeaseName } from './libvirt-lease-names.js';
 import type { LibvirtSanlockSettings } from './libvirt-sanlock-settings.js';
@@ -93,7 +101,18 @@ export async function explainRefusal(
   if (first === undefined) return new HoldfastError('DRIVER_FAILED', refused.message, { cause: refused });
   // It was let go in the meantime.
   if (isInUse(refused)) return inUse(first.request, []);
+  // Each can be read, so none ends too early.
+  if (refused.code === 'EMSGSIZE') return otherForm(first, refused);
   return leaseFault(refused, first.lease, first.request.resource.label);
+}
+
+function otherForm({ lease, request: { resource } }: WantedLease, cause: SanlockError): HoldfastError {
+  const message = `${resource.label}: its lease has sectors or a size that are not those of its lockspace ${lease.lockspace}`;
+  return new HoldfastError('NO_LEASE', message, {
+    resource: resource.label,
+    cause,
+    remedy: `See both, and make the lease anew: holdfast lease show --json ${quoted(lease.path.replaceAll(':', '\\:'))}, holdfast lease init --force --sector=... --align=... ${quoted(leaseText(lease))}`,
+  });
 }
 
 function inUse({ resource, mode }: LockRequest, holders: readonly Holder[]): HoldfastError {

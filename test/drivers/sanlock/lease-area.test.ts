@@ -3,7 +3,9 @@ import assert from 'node:assert/strict';
 import { readFileSync, statSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import { makeLeaseArea, readLeaseAreas } from '../../../src/drivers/sanlock/lease-area.js';
+import { readLeaseAreas } from '../../../src/drivers/sanlock/find-areas.js';
+import { makeLeaseArea } from '../../../src/drivers/sanlock/lease-area.js';
+import type { FoundLeaseArea } from '../../../src/driver/contract.js';
 import { isHoldfastError, type HoldfastError } from '../../../src/errors.js';
 import { parseLeaseArea, parseLeasePlace } from '../../../src/manager/lease-areas.js';
 import { commandFolder, start, type Running } from '../../beds/command.js';
@@ -101,14 +103,17 @@ describe('areas of leases', { skip: lacks('sanlock') }, () => {
   test('what is no place of an area', async () => {
     const path = newPath();
     const area = { lockspace: 'ls', name: 'a', path, offset: 0 };
-    await assert.rejects(makeLeaseArea({ ...area, offset: 512 }, plain), refusal('USAGE', /no multiple/));
+    await assert.rejects(
+      makeLeaseArea({ ...area, offset: 512 }, plain),
+      refusal('USAGE', /no multiple of 1048576/),
+    );
     await assert.rejects(
       makeLeaseArea({ ...area, name: 'a b' }, plain),
       refusal('USAGE', /cannot be the name/),
     );
     await assert.rejects(
       makeLeaseArea({ ...area, lockspace: 'x'.repeat(49) }, plain),
-      refusal('USAGE', /48 bytes/),
+      refusal('USAGE', /has 49 bytes/),
     );
     await assert.rejects(makeLeaseArea({ ...area, path: folder }, plain), refusal('NOT_A_DISK', /neither/));
     await assert.rejects(
@@ -171,30 +176,113 @@ describe('areas of leases', { skip: lacks('sanlock') }, () => {
 
 test('how places are written', () => {
   const at = (text: string): unknown => parseLeaseArea(text);
+  const here = (name: string): string => join(process.cwd(), name);
   assert.deepEqual(at('ls:n:/p'), { lockspace: 'ls', name: 'n', path: '/p', offset: 0 });
-  assert.deepEqual(at('ls:n:/p:1048576'), { lockspace: 'ls', name: 'n', path: '/p', offset: MiB });
+  for (const offset of ['1048576', '1M', '1MiB', '1024K']) {
+    assert.deepEqual(at(`ls:n:/p:${offset}`), { lockspace: 'ls', name: 'n', path: '/p', offset: MiB });
+  }
+  assert.deepEqual(at('ls:n:/p:2G'), { lockspace: 'ls', name: 'n', path: '/p', offset: 2048 * MiB });
   assert.deepEqual(at('ls:n:/a:b:0'), { lockspace: 'ls', name: 'n', path: '/a:b', offset: 0 });
-  assert.deepEqual(at('ls:n:p'), { lockspace: 'ls', name: 'n', path: join(process.cwd(), 'p'), offset: 0 });
+  assert.deepEqual(at('ls:n:/a\\:1M'), { lockspace: 'ls', name: 'n', path: '/a:1M', offset: 0 });
+  assert.deepEqual(at('ls:/a\\:b:1M'), { lockspace: 'ls', path: '/a:b', offset: MiB });
+  assert.deepEqual(at('ls:n:p'), { lockspace: 'ls', name: 'n', path: here('p'), offset: 0 });
   assert.deepEqual(at('ls:/p'), { lockspace: 'ls', path: '/p', offset: 0 });
-  assert.deepEqual(at('ls:./p:1048576'), { lockspace: 'ls', path: join(process.cwd(), 'p'), offset: MiB });
-  for (const wrong of [
-    '',
-    'ls',
-    'ls:',
-    ':n:/p',
-    'ls::/p',
-    'ls:n:',
-    ':/p',
-    'ls:n',
-    'ls:n:/p:99999999999999999999',
-  ]) {
-    assert.throws(
-      () => at(wrong),
-      (error) => isHoldfastError(error, 'USAGE'),
-      wrong,
-    );
+  assert.deepEqual(at('ls:./p:1048576'), { lockspace: 'ls', path: here('p'), offset: MiB });
+  for (const [wrong, fault] of [
+    ['', /a name is missing/],
+    ['ls', /a name is missing/],
+    ['ls:', /a name is missing/],
+    [':n:/p', /a name is missing/],
+    ['ls::/p', /a name is missing/],
+    [':/p', /a name is missing/],
+    ['ls:n:', /no path/],
+    ['ls:n', /no path/],
+    ['ls:n:/p:1MB', /"1MB" is no offset/],
+    ['ls:n:/p:-1', /"-1" is no offset/],
+    ['ls:n:/a:b', /"b" is no offset/],
+    ['ls:n:/p:0:SH', /shared/],
+    ['ls:n:/p:99999999999999999999', /is no offset/],
+    ['ls:n:/p:9000000T', /is no offset/],
+  ] as const) {
+    assert.throws(() => at(wrong), refusal('USAGE', fault), wrong);
   }
   assert.deepEqual(parseLeasePlace('/a:b'), { path: '/a:b' });
-  assert.deepEqual(parseLeasePlace('p'), { path: join(process.cwd(), 'p') });
+  assert.deepEqual(parseLeasePlace('/a:1M'), { path: '/a', offset: MiB });
+  assert.deepEqual(parseLeasePlace('/a\\:1M'), { path: '/a:1M' });
+  assert.deepEqual(parseLeasePlace('p'), { path: here('p') });
   assert.deepEqual(parseLeasePlace('ls:/p'), { lockspace: 'ls', path: '/p', offset: 0 });
+});
+
+describe('forms of areas', { skip: lacks('sanlock') }, () => {
+  const form = (sectorBytes: number, mebibytes: number): { sectorBytes: number; bytes: number } => ({
+    sectorBytes,
+    bytes: mebibytes * MiB,
+  });
+  const formOf = ({ sectorBytes, bytes }: FoundLeaseArea): unknown => ({ sectorBytes, bytes });
+
+  test('a lease is as its lockspace in the same file, in each form that sanlock has', async () => {
+    for (const mebibytes of [1, 2, 4, 8]) {
+      const path = newPath();
+      const asked = form(4096, mebibytes);
+      const first = await makeLeaseArea({ lockspace: 'ls', path, offset: 0 }, { ...plain, ...asked });
+      assert.deepEqual(formOf(first.area), asked);
+      const place = { lockspace: 'ls', name: 'a', path, offset: 8 * MiB };
+      const lease = await makeLeaseArea(place, plain);
+      assert.deepEqual(formOf(lease.area), asked);
+      assert.equal(statSync(path).size, (8 + mebibytes) * MiB);
+      assert.equal((await makeLeaseArea(place, plain)).made, false);
+      assert.deepEqual(await readLeaseAreas({ path }), [first.area, lease.area]);
+      await assert.rejects(
+        makeLeaseArea({ ...place, offset: 16 * MiB }, { ...plain, sectorBytes: 512 }),
+        refusal('USAGE', /takes no other lease in it/),
+      );
+    }
+  });
+
+  test('only forms that sanlock has, at multiples of their size, and never into one that is larger', async () => {
+    const path = newPath();
+    const lockspace = { lockspace: 'ls', path, offset: 0 };
+    for (const asked of [form(512, 8), form(4096, 3), form(1024, 1)]) {
+      await assert.rejects(
+        makeLeaseArea(lockspace, { ...plain, ...asked }),
+        refusal('USAGE', /has no areas of/),
+      );
+    }
+    assert.deepEqual(
+      formOf((await makeLeaseArea(lockspace, { ...plain, sectorBytes: 4096 })).area),
+      form(4096, 8),
+    );
+    const within = { lockspace: 'ls', name: 'a', path, offset: 2 * MiB };
+    await assert.rejects(makeLeaseArea(within, anew), refusal('USAGE', /no multiple of 8388608/));
+    const other = { ...within, lockspace: 'other' };
+    await assert.rejects(
+      makeLeaseArea(other, anew),
+      refusal('IN_USE', /lockspace ls at 0, which takes 8 MiB: 2097152 is within it/),
+    );
+    assert.deepEqual(await readLeaseAreas({ path, offset: 2 * MiB }), []);
+    assert.equal((await readLeaseAreas({ path })).length, 1);
+    await assert.rejects(
+      makeLeaseArea(lockspace, { ...plain, ...form(512, 1) }),
+      refusal('IN_USE', /with 8 MiB with sectors of 4096 bytes, not 1 MiB with sectors of 512 bytes/),
+    );
+  });
+
+  test('an area does not begin before another one and reach into it', async () => {
+    const path = newPath();
+    const behind = await makeLeaseArea({ lockspace: 'ls', name: 'a', path, offset: 3 * MiB }, plain);
+    const large = { lockspace: 'other', path, offset: 0 };
+    await assert.rejects(
+      makeLeaseArea(large, { ...plain, ...form(4096, 4) }),
+      refusal('IN_USE', /has the lease ls:a at 3145728/),
+    );
+    assert.deepEqual(await readLeaseAreas({ path }), [behind.area]);
+    await makeLeaseArea(large, { ...plain, ...form(4096, 2) });
+    assert.equal((await readLeaseAreas({ path })).length, 2);
+  });
+
+  test('a path that sanlock would read as another one', async () => {
+    const path = join(folder, 'odd:1M');
+    assert.equal((await makeLeaseArea({ lockspace: 'ls', name: 'a', path, offset: 0 }, plain)).made, true);
+    assert.equal((await readLeaseAreas({ path }))[0]?.name, 'a');
+  });
 });

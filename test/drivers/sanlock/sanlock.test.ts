@@ -164,7 +164,7 @@ test(
     assert.ok(one !== undefined);
     const never = await refusal(take(driver, [leaseResource(file, made + 5)]));
     assert.equal(never.code, 'NO_LEASE');
-    assert.match(never.remedy, /sanlock client init -r 'cluster:lease-\d+:.*leases\\: of all:\d+'/);
+    assert.match(never.remedy, /holdfast lease init 'cluster:lease-\d+:.*leases\\: of all:\d+'/);
     const other = await refusal(take(driver, [leaseResource(file, made - 1, 'another')]));
     assert.equal(other.code, 'NO_LEASE');
     const elsewhere = { ...file, lockspace: 'elsewhere' };
