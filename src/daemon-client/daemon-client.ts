@@ -3,7 +3,7 @@
  * meanwhile is asked again, so every call here is one that can be made twice.
  */
 import { isHoldfastError } from '../errors.js';
-import type { LockRequest, Owner } from '../vocabulary.js';
+import type { LockRequest, LossAction, Owner } from '../vocabulary.js';
 import { askPersistently, openStream, type ApiRequest } from './api-request.js';
 import type {
   DaemonDriver,
@@ -79,14 +79,16 @@ export class DaemonClient {
   /**
    * Locks requests for a process, and for whoever keeps the witness locked after it. Asked again with the same witness
    * the daemon gives the hold that it has given.
+   * @param options with `onLost`: what becomes of the owner when the hold is lost. Throws `UNSUPPORTED` where the daemon cannot do that
    */
   async lock(
     owner: Owner,
     requests: readonly LockRequest[],
     witness: string,
-    options: DaemonLockOptions = {},
+    { onLost, ...options }: DaemonLockOptions & { readonly onLost?: LossAction | undefined } = {},
   ): Promise<DaemonHold> {
-    return (await this.#ask('POST', '/v1/holds', { owner, requests, witness }, options)) as DaemonHold;
+    const body = { owner, requests, witness, ...(onLost === undefined ? {} : { onLost }) };
+    return (await this.#ask('POST', '/v1/holds', body, options)) as DaemonHold;
   }
 
   /** Adds to a hold, all or nothing; what it has already in that mode is no error. */

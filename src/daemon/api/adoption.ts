@@ -5,7 +5,7 @@
 import { closeSync } from 'node:fs';
 import { setTimeout as pause } from 'node:timers/promises';
 import { causeText, HoldfastError, isHoldfastError } from '../../errors.js';
-import type { Hold, Manager, SavedHold } from '../../index.js';
+import type { Hold, LossAction, Manager, SavedHold } from '../../index.js';
 import type { ErrorCode } from '../../vocabulary.js';
 import { factsOf, isAlive } from './booked-hold.js';
 import type { EventLog } from './event-log.js';
@@ -21,10 +21,16 @@ interface Unadopted {
 /** Of the host's guard, what this needs. */
 export interface LossGuard {
   /** Somebody else has what a hold had. */
-  lost(hold: Pick<SavedHold, 'id' | 'owner'> & { readonly witness: string | undefined }): void;
+  lost(hold: Pick<SavedHold, 'id' | 'owner'> & Asked): void;
 }
 
-type Book = (hold: Hold, witness: string | undefined) => void;
+/** What was said of a hold when it was asked for. */
+export interface Asked {
+  readonly witness: string | undefined;
+  readonly onLost: LossAction | undefined;
+}
+
+type Book = (hold: Hold, asked: Asked) => void;
 
 const againMs = 500;
 
@@ -80,7 +86,7 @@ export class Adoption {
 
   async #adoptOne(found: FoundHold, book: Book): Promise<'done' | 'later'> {
     const { kept, written } = found;
-    const { saved, witness, leaving, suspended } = written;
+    const { saved, witness, onLost, leaving, suspended } = written;
     const guarded = this.#isGuarded(found);
     const descriptors = kept?.descriptors ?? [];
     try {
@@ -91,7 +97,7 @@ export class Adoption {
         return 'done';
       }
       const hold = await this.#manager.adopt(saved, descriptors, leaving);
-      book(hold, witness);
+      book(hold, { witness, onLost });
       this.#events.add('adopted', factsOf(hold));
     } catch (error) {
       const isLost = isHoldfastError(error) && lostCodes.includes(error.code);
@@ -100,7 +106,7 @@ export class Adoption {
       const { id, owner, plan } = saved;
       const resources = plan.requests.map(({ resource }) => resource.label);
       this.#events.add('lost', { hold: id, owner, resources, reason: causeText(error) });
-      if (guarded && suspended !== true) this.#guard?.lost({ id: saved.id, owner: saved.owner, witness });
+      if (guarded && suspended !== true) this.#guard?.lost({ id, owner, witness, onLost });
       if (isLost || kept === undefined) this.#letGo({ saved, descriptors });
       // A driver that does not start, or a bug: what is locked stays locked as long as its owner lives.
       else this.#unadopted.push({ saved, descriptors });

@@ -1,6 +1,6 @@
 /** What the API gives. Fields are added, never changed: clients ignore those that they do not know. */
 import { Type, type Static } from '@sinclair/typebox';
-import { LockRequest, Mode } from './request-schemas.js';
+import { LockRequest, LossAction, Mode } from './request-schemas.js';
 
 const Strings = Type.Array(Type.String());
 /** Where further fields may come. */
@@ -33,6 +33,7 @@ export const HoldAnswer = Type.Object(
     tokens: Type.Record(Type.String(), Type.String(), { description: 'fencing tokens, by identity' }),
     notes: Strings,
     witness: Type.Optional(Type.String()),
+    onLost: Type.Optional(LossAction),
     ownerEnded: Type.Boolean({ description: 'whether only its witness keeps it' }),
   },
   open,

@@ -1,11 +1,14 @@
 /** A hold in the book, and what is told of it. */
-import type { Hold, Owner, OwnerProcess } from '../../index.js';
+import type { Hold, LossAction, Owner, OwnerProcess } from '../../index.js';
 import type { GuardedHold } from '../cluster/hold-guard.js';
+import { boottimeMs } from '../../system/boot-clock.js';
 import { processStartTime } from '../../system/process.js';
 
 export interface BookedHold {
   readonly hold: Hold;
   readonly witness: string | undefined;
+  /** What becomes of its owner when it is lost; undefined: what the daemon is set to. */
+  readonly onLost: LossAction | undefined;
   /** Its process has ended, and only the witness keeps it. */
   readonly ownerEnded: boolean;
   /** Why it can no longer be guaranteed. */
@@ -18,15 +21,20 @@ export type Booked = { -readonly [Key in keyof BookedHold]: BookedHold[Key] } & 
   doubtful: boolean;
   /** How many were, or are just being, told that it is theirs. */
   told: number;
+  /** It was lost, and taken again. */
+  regained: boolean;
+  /** It is being taken again. */
+  retaking?: Promise<void> | undefined;
   /** Whose end is watched for it; undefined: he has ended. */
   watched: OwnerProcess | undefined;
 };
 
 /** As the guard of the host has it: whose it is at the moment of asking. */
-export function guardedHold(booked: Pick<BookedHold, 'hold' | 'witness'>): GuardedHold {
-  const { hold } = booked;
+export function guardedHold(booked: Pick<BookedHold, 'hold' | 'witness' | 'onLost'>): GuardedHold {
+  const { hold, onLost } = booked;
   return {
     id: hold.id,
+    onLost,
     guarantees: hold.guarantees,
     get owner() {
       return hold.owner;
@@ -35,6 +43,12 @@ export function guardedHold(booked: Pick<BookedHold, 'hold' | 'witness'>): Guard
       return booked.witness;
     },
   };
+}
+
+/** Whether it is held for a while at least. */
+export function isCertain({ guarantees }: Hold): boolean {
+  const now = boottimeMs();
+  return guarantees.every(({ times }) => now < times.loseAtMs);
 }
 
 export function isSame(owner: OwnerProcess, { pid, startTime }: OwnerProcess): boolean {

@@ -2,7 +2,7 @@
 import type { HoldAnswer } from './answer-schemas.js';
 import type { BookedHold } from './booked-hold.js';
 
-export function holdAnswer({ hold, witness, ownerEnded, lost }: BookedHold): HoldAnswer {
+export function holdAnswer({ hold, witness, onLost, ownerEnded, lost }: BookedHold): HoldAnswer {
   const { grants } = hold.save();
   const modes = Object.assign({}, ...grants.map((grant) => grant.modes)) as Record<string, string>;
   const isLocked = hold.state === 'held';
@@ -26,6 +26,7 @@ export function holdAnswer({ hold, witness, ownerEnded, lost }: BookedHold): Hol
     tokens: hold.tokens,
     notes: [...hold.notes],
     ...(witness === undefined ? {} : { witness }),
+    ...(onLost === undefined ? {} : { onLost }),
     ownerEnded,
   };
 }

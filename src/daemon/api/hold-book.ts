@@ -6,12 +6,12 @@
  */
 import { setTimeout as timer } from 'node:timers/promises';
 import { causeText, HoldfastError, isHoldfastError } from '../../errors.js';
-import type { GuestInput, Hold, LockOptions, Manager, OwnerProcess } from '../../index.js';
+import type { GuestInput, Hold, LockOptions, LossAction, Manager, OwnerProcess } from '../../index.js';
 import { Epoll } from '../../system/epoll.js';
 import type { GuardedHold, HoldGuard } from '../cluster/hold-guard.js';
 import { OwnerWatch } from '../lockd/owner-watch.js';
-import { Adoption } from './adoption.js';
-import { factsOf, guardedHold, isSame, type Booked, type BookedHold } from './booked-hold.js';
+import { Adoption, type Asked } from './adoption.js';
+import { factsOf, guardedHold, isCertain, isSame, type Booked, type BookedHold } from './booked-hold.js';
 import type { EventLog } from './event-log.js';
 import type { KeptHolds } from './kept-hold.js';
 import { isWitnessed, removeWitness, requireWitness } from './witness-file.js';
@@ -20,6 +20,7 @@ export interface AcquireWish {
   readonly input: GuestInput;
   readonly process: OwnerProcess;
   readonly witness: string | undefined;
+  readonly onLost?: LossAction | undefined;
   readonly options: Pick<LockOptions, 'wait' | 'signal' | 'allowUnlocked' | 'explain' | 'command' | 'onWait'>;
 }
 
@@ -68,8 +69,7 @@ export class HoldBook {
 
   /** Takes up what was held before this process. */
   async adopt(): Promise<void> {
-    const book = (hold: Hold, witness: string | undefined): void =>
-      this.#keep(this.#book(hold, witness, true));
+    const book = (hold: Hold, asked: Asked): void => this.#keep(this.#book(hold, asked, true));
     await this.#adoption.adoptAll(book);
     this.#lookOn();
     const held = (): readonly GuardedHold[] =>
@@ -93,7 +93,7 @@ export class HoldBook {
     return asking.finally(() => this.#asking.delete(witness));
   }
 
-  async #acquire({ input, process, witness, options }: AcquireWish): Promise<Booked> {
+  async #acquire({ input, process, witness, onLost, options }: AcquireWish): Promise<Booked> {
     const again = await this.#askedAgain(input, process, witness);
     if (again !== undefined) {
       again.told++;
@@ -103,7 +103,7 @@ export class HoldBook {
     // Whoever starts one command after the other is not to be refused because of the first one.
     await this.#look();
     const hold = await this.#manager.lock(input, { ...options, process, unlockOnRelease: true });
-    const booked = this.#book(hold, witness, false);
+    const booked = this.#book(hold, { witness, onLost: onLost ?? hold.plan.onLockFailure }, false);
     try {
       this.#keep(booked);
       await this.#guardOwner(booked);
@@ -174,6 +174,10 @@ export class HoldBook {
 
   async resume(id: string, signal: AbortSignal): Promise<BookedHold> {
     const booked = this.#booked(id);
+    if (booked.hold.state === 'held' && (booked.lost !== undefined || booked.regained)) {
+      await this.#retake(booked);
+      return booked;
+    }
     try {
       await booked.hold.resume(signal);
     } catch (error) {
@@ -200,7 +204,7 @@ export class HoldBook {
     const leave = (): void => this.#owners.noLongerNeeds(process.pid, process.startTime);
     const { pid, startTime } = booked.hold.owner;
     try {
-      this.#guard?.requireStoppable(booked.hold, process);
+      this.#guard?.requireStoppable(guardedHold(booked), process);
       await booked.hold.passTo(process);
       this.#requireBooked(booked);
     } catch (error) {
@@ -208,7 +212,7 @@ export class HoldBook {
       throw error;
     }
     try {
-      await this.#guardOwner({ hold: booked.hold, witness });
+      await this.#guardOwner({ ...booked, witness });
     } catch (error) {
       leave();
       await booked.hold.passTo({ pid, startTime });
@@ -251,21 +255,23 @@ export class HoldBook {
     throw new HoldfastError('NO_SUCH_HOLD', `there is no hold ${id}`);
   }
 
-  #book(hold: Hold, witness: string | undefined, doubtful: boolean): Booked {
+  #book(hold: Hold, { witness, onLost }: Asked, doubtful: boolean): Booked {
     const { pid, startTime } = hold.owner;
     const isThere = this.#owners.needExactly(pid, startTime);
     const watched = isThere ? { pid, startTime } : undefined;
     const booked: Booked = {
       hold,
       witness,
+      onLost,
       ownerEnded: !isThere,
       lost: undefined,
+      regained: false,
       doubtful,
       told: 1,
       watched,
     };
     this.#holds.set(hold.id, booked);
-    hold.signal.addEventListener('abort', () => this.#lost(booked), { once: true });
+    this.#watchLoss(booked);
     this.#lookOn();
     return booked;
   }
@@ -288,14 +294,16 @@ export class HoldBook {
     booked.watched = undefined;
   }
 
-  #keep({ hold, witness }: Booked, leaving?: readonly string[]): void {
+  #keep(booked: Booked, leaving?: readonly string[]): void {
+    const { hold, witness, onLost } = booked;
     this.#kept.keep(
       {
         saved: hold.save(),
         ...(witness === undefined ? {} : { witness }),
+        ...(onLost === undefined ? {} : { onLost }),
         ...(leaving === undefined ? {} : { leaving }),
         ...(hold.state === 'suspended' ? { suspended: true } : {}),
-        ...(this.#guard?.guards(hold) === true ? { guarded: true } : {}),
+        ...(this.#guard?.guards(guardedHold(booked)) === true ? { guarded: true } : {}),
       },
       hold.state === 'suspended' ? [] : hold.descriptors,
     );
@@ -332,19 +340,44 @@ export class HoldBook {
     }
   }
 
+  #watchLoss(booked: Booked): void {
+    const { signal } = booked.hold;
+    if (signal.aborted) this.#lost(booked);
+    else signal.addEventListener('abort', () => this.#lost(booked), { once: true });
+  }
+
   #lost(booked: Booked): void {
-    const reason: unknown = booked.hold.signal.reason;
-    booked.lost = causeText(reason);
-    if (this.#isBooked(booked)) {
-      this.#events.add('lost', { ...factsOf(booked.hold), reason: booked.lost });
-      const { hold } = booked;
-      this.#guard?.lost(guardedHold(booked), () => this.#isBooked(booked) && hold.state === 'held');
+    const { hold } = booked;
+    booked.lost = causeText(hold.signal.reason);
+    if (!this.#isBooked(booked)) return;
+    this.#events.add('lost', { ...factsOf(hold), reason: booked.lost });
+    this.#guard?.lost(guardedHold(booked), {
+      isThere: () => this.#isBooked(booked) && hold.state === 'held',
+      isHeld: () => booked.lost === undefined && isCertain(hold),
+      retake: () => this.#retake(booked),
+    });
+  }
+
+  /** After a loss: `LOST` unless nobody else has had any of it. When it returns its owner is guarded as before. */
+  #retake(booked: Booked): Promise<void> {
+    booked.retaking ??= this.#retakeNow(booked).finally(() => (booked.retaking = undefined));
+    return booked.retaking;
+  }
+
+  async #retakeNow(booked: Booked): Promise<void> {
+    if (booked.lost !== undefined) {
+      await booked.hold.retake();
+      booked.lost = undefined;
+      booked.regained = true;
+      this.#watchLoss(booked);
+      this.#changed(booked, 'resumed');
     }
+    await this.#guardOwner(booked);
   }
 
   /** Before it returns nobody is told that he has it. */
-  async #guardOwner(booked: Pick<BookedHold, 'hold' | 'witness'>): Promise<void> {
-    this.#guard?.requireStoppable(booked.hold, booked.hold.owner);
+  async #guardOwner(booked: Pick<BookedHold, 'hold' | 'witness' | 'onLost'>): Promise<void> {
+    this.#guard?.requireStoppable(guardedHold(booked), booked.hold.owner);
     await this.#guard?.add([guardedHold(booked)]);
   }
 

@@ -72,6 +72,7 @@ export function addHoldRoutes(app: FastifyInstance, context: ApiContext): void {
           input: guestInput(body, readProcess(process.pid)?.exe),
           process,
           witness: body.witness,
+          onLost: body.onLost,
           options: {
             ...waitingOptions(body, signal, context),
             ...(body.command === undefined ? {} : { command: body.command }),
@@ -146,7 +147,7 @@ export function addHoldRoutes(app: FastifyInstance, context: ApiContext): void {
 
   for (const [what, summary] of [
     ['suspend', 'Give the locks of a paused guest back; only where the drivers can.'],
-    ['resume', 'Take them again; LOST if somebody else had one of them meanwhile.'],
+    ['resume', 'Take them again, or what is lost; LOST if somebody else had one meanwhile.'],
   ] as const) {
     app.post<{ Params: HoldParams }>(
       `/v1/holds/:id/${what}`,

@@ -1,6 +1,6 @@
 /** A hold of the API as it is written down: to the keeper with its descriptors, and to a file of its own. */
 import { closeSync } from 'node:fs';
-import type { SavedHold } from '../../index.js';
+import type { LossAction, SavedHold } from '../../index.js';
 import { bootId } from '../../system/host.js';
 import type { Channel, Kept } from '../keeper/channel.js';
 import { recordBytesMax } from '../keeper/keep-message.js';
@@ -13,6 +13,8 @@ export interface WrittenHold {
   readonly boot: string;
   readonly saved: SavedHold;
   readonly witness?: string;
+  /** What was asked to become of its owner when it is lost. */
+  readonly onLost?: LossAction;
   /** Names of what is just being given back. */
   readonly leaving?: readonly string[];
   /** Nothing of it is locked: its guest is paused. */

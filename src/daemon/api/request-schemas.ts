@@ -16,6 +16,15 @@ const Name = Type.String({ minLength: 1, maxLength: nameMax });
 const Path = Type.String({ pattern: '^/', maxLength: textMax, description: 'absolute' });
 const Uuid = Type.String({ pattern: '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' });
 const Pid = Type.Integer({ minimum: 1, maximum: pidMax });
+export const LossAction = Type.Union(
+  [Type.Literal('poweroff'), Type.Literal('pause'), Type.Literal('ignore'), Type.Literal('restart')],
+  {
+    description:
+      "What becomes of the owner when the hold is lost; default: the domain's <on_lockfailure>, else what the daemon is set to. " +
+      'restart: only where nothing can be lost, because the daemon cannot start it again.',
+  },
+);
+
 export const Mode = Type.Union([
   Type.Literal('exclusive'),
   Type.Literal('shared'),
@@ -161,6 +170,7 @@ export const AcquireBody = Type.Object(
     ...waitingFields,
     ...witnessField,
     command: Type.Optional(Type.Array(Text, { maxItems: itemsMax })),
+    onLost: Type.Optional(LossAction),
   },
   strict,
 );

@@ -4,8 +4,10 @@
  */
 import { basename } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
+import type { GuaranteeTimes } from '../../driver/contract.js';
 import { causeText, HoldfastError, isHoldfastError } from '../../errors.js';
 import type { ClusterDriver, ClusterGuest, Grant, LockRequest, Loss, LossAction } from '../../index.js';
+import { boottimeMs } from '../../system/boot-clock.js';
 import { knownStartTime } from '../../system/pidfd.js';
 import { holderInWords } from '../explain-lock.js';
 import type { ClusterRefusal, ClusterWish } from '../lockd/cluster-calls.js';
@@ -13,10 +15,12 @@ import type { Lock, LockdOwner } from '../lockd/lock-table.js';
 import type { GuestFiles } from './guest-file.js';
 import { GuestLocks } from './guest-locks.js';
 import type { HostGuard } from './host-guard.js';
+import { PausedOwner, resumeWhenHeld } from './paused-owner.js';
 import { stopGuest, type GuestAction } from './stop-guest.js';
 
 export type ClusterEvent =
   | 'lost'
+  | 'guest goes on'
   | 'not given back yet'
   | 'taken up'
   | 'not taken up yet'
@@ -46,6 +50,8 @@ export class ClusterLocks {
     readonly name: string;
     readonly over: Promise<void>;
   }>();
+  /** Who is stopped until its locks are held again. */
+  readonly #paused = new Map<GuestLocks, PausedOwner>();
   #begin: () => void = () => undefined;
   /** What was held before this process goes first. */
   readonly #begun = new Promise<void>((resolve) => (this.#begin = resolve));
@@ -217,7 +223,26 @@ export class ClusterLocks {
     const { tell, onLost } = this.#options;
     const { name: guest, pid, startTime } = locks.guest;
     tell('lost', { guest, pid, reason, action: onLost satisfies LossAction });
-    stopGuest({ pid, startTime }, onLost, taken ? undefined : locks.grant?.guarantee?.times);
+    const times = taken ? undefined : locks.grant?.guarantee?.times;
+    if (onLost === 'poweroff') stopGuest({ pid, startTime }, times);
+    else if (onLost === 'pause') this.#pause(locks, times);
+  }
+
+  /** @param times undefined: somebody else has it, and it stays stopped. */
+  #pause(locks: GuestLocks, times: GuaranteeTimes | undefined): void {
+    const { name: guest, pid, startTime } = locks.guest;
+    const before = this.#paused.get(locks);
+    if (before !== undefined) return before.stop();
+    const paused = new PausedOwner({ pid, startTime }, times === undefined || boottimeMs() >= times.killAtMs);
+    if (times === undefined) return;
+    this.#paused.set(locks, paused);
+    const lock = {
+      isThere: () => !this.#isOver && !locks.hasNothing && isAlive(locks.guest),
+      isHeld: () => locks.isCertain,
+      retake: () => locks.retake(),
+    };
+    const goesOn = (): void => this.#options.tell('guest goes on', { guest, pid });
+    void resumeWhenHeld(paused, lock, goesOn).finally(() => this.#paused.delete(locks));
   }
 
   #forgetIfEmpty(owner: LockdOwner): void {

@@ -5,6 +5,7 @@
 import type { Grant } from '../../index.js';
 import { HoldfastError } from '../../errors.js';
 import type { ClusterDriver, ClusterGuest, LockRequest, Loss, Owner } from '../../index.js';
+import { boottimeMs } from '../../system/boot-clock.js';
 import type { LockdOwner } from '../lockd/lock-table.js';
 import type { GuestFiles } from './guest-file.js';
 
@@ -131,6 +132,43 @@ export class GuestLocks {
       this.#options.files.write(this.guest, this.#things);
       await this.#options.granted(this, this.#grant);
     });
+  }
+
+  /**
+   * After a loss, and with its process stopped: takes again what it has, if nobody has had any of it since. Returns when that is
+   * guarded again. Throws `LOST` if somebody has, `UNSUPPORTED`, `CLUSTER_...`.
+   */
+  retake(): Promise<void> {
+    return this.inTurn(async () => {
+      const { driver } = this.#options.cluster;
+      const lost = this.#grant;
+      if (lost === undefined) return;
+      if (this.#loss !== undefined) {
+        if (driver.resume === undefined)
+          throw new HoldfastError('UNSUPPORTED', 'this driver cannot take again what was lost');
+        const grant = await driver.resume(lost, { signal: never });
+        this.#loss = undefined;
+        this.#hold(grant);
+        this.#grant = await this.#withoutGivenBack(grant);
+      }
+      if (this.#grant !== undefined) await this.#options.granted(this, this.#grant);
+    });
+  }
+
+  /** Whether it has all that it should, for a while at least. */
+  get isCertain(): boolean {
+    const { guarantee } = this.#grant ?? {};
+    return this.#loss === undefined && (guarantee === undefined || boottimeMs() < guarantee.times.loseAtMs);
+  }
+
+  /** What was given back while it was lost could not be given back in the cluster. */
+  async #withoutGivenBack(grant: Grant): Promise<Grant> {
+    const stays = new Set([...this.#things.values()].flat().map(({ resource }) => resource.identity));
+    const gone = grant.requests
+      .map(({ resource }) => resource.identity)
+      .filter((identity) => !stays.has(identity));
+    const { driver } = this.#options.cluster;
+    return gone.length === 0 || driver.shrink === undefined ? grant : driver.shrink(grant, gone);
   }
 
   /** What it had is somebody else's, or ends with the lease of the daemon before. */

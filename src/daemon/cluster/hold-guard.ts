@@ -8,10 +8,12 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { HoldfastError } from '../../errors.js';
 import type { Guarantee } from '../../driver/contract.js';
+import type { LossAction } from '../../index.js';
 import type { NamedProcess, WitnessedProcess } from '../../guard/guard-words.js';
 import { boottimeMs } from '../../system/boot-clock.js';
 import type { GuardWish, HostGuard } from './host-guard.js';
 import { ownProcesses } from './own-processes.js';
+import { PausedOwner, resumeWhenHeld, type LostLock } from './paused-owner.js';
 import { stopGuest, type GuestAction } from './stop-guest.js';
 
 /** Of a hold, what this is about. */
@@ -20,11 +22,15 @@ export interface GuardedHold {
   readonly owner: NamedProcess;
   /** Locked by whoever has what the owner had, also when that one has ended. */
   readonly witness: string | undefined;
+  /** What is to become of its owner when it is lost; undefined: what the daemon is set to. */
+  readonly onLost: LossAction | undefined;
   /** Of its grants: the same objects as long as they are renewed together. */
   readonly guarantees: readonly Guarantee[];
 }
 
-export type HoldGuardEvent = 'hold left to the next daemon' | 'owner stopped';
+type LostHold = Omit<GuardedHold, 'guarantees'> & Partial<Pick<GuardedHold, 'guarantees'>>;
+
+export type HoldGuardEvent = 'hold left to the next daemon' | 'owner stopped' | 'owner goes on';
 
 export interface HoldGuardOptions {
   readonly guard: HostGuard;
@@ -44,18 +50,34 @@ export class HoldGuard {
   readonly #options: HoldGuardOptions;
   /** By the id of the hold: for how many guarantees it is on a list. */
   readonly #listed = new Map<string, number>();
+  /** By the id of the hold: who is stopped until it is held again. */
+  readonly #paused = new Map<string, PausedOwner>();
 
   constructor(options: HoldGuardOptions) {
     this.#options = options;
   }
 
   /** Whether the end of the hold's lock ends its owner. */
-  guards({ guarantees }: Pick<GuardedHold, 'guarantees'>): boolean {
-    return guarantees.length > 0 && this.#options.onLost !== 'ignore';
+  guards(hold: Pick<GuardedHold, 'guarantees' | 'onLost'>): boolean {
+    return hold.guarantees.length > 0 && this.#actionFor(hold) !== 'ignore';
   }
 
-  /** Throws `BAD_DATA` for an owner that nothing may end. */
-  requireStoppable(hold: Pick<GuardedHold, 'guarantees'>, { pid }: NamedProcess): void {
+  #actionFor({ onLost }: Pick<GuardedHold, 'onLost'>): GuestAction {
+    return onLost === undefined || onLost === 'restart' ? this.#options.onLost : onLost;
+  }
+
+  /** Throws `BAD_DATA` for an owner that nothing may end, `UNSUPPORTED` for one that only somebody else could start again. */
+  requireStoppable(hold: Pick<GuardedHold, 'guarantees' | 'onLost'>, { pid }: NamedProcess): void {
+    if (hold.onLost === 'restart' && hold.guarantees.length > 0) {
+      throw new HoldfastError(
+        'UNSUPPORTED',
+        'the lock daemon cannot start a command again whose lock is lost',
+        {
+          remedy:
+            'Let `holdfast run --supervise` start it again, or ask for poweroff, pause or ignore (--on-lost, <on_lockfailure>).',
+        },
+      );
+    }
     if (!this.guards(hold) || (pid !== init && !ownProcesses().some((own) => own.pid === pid))) return;
     throw new HoldfastError(
       'BAD_DATA',
@@ -67,10 +89,10 @@ export class HoldGuard {
   /** To be called again after each change of a hold; returns when the guard knows of it. Throws `DRIVER_FAILED` where there is none. */
   async add(holds: readonly GuardedHold[]): Promise<void> {
     const wishes = holds.filter((hold) => this.guards(hold)).flatMap((hold) => this.#wishesOf(hold));
-    for (const { id, guarantees } of holds) {
-      const count = this.guards({ guarantees }) ? guarantees.length : 0;
-      this.#remove(id, count);
-      if (count > 0) this.#listed.set(id, count);
+    for (const hold of holds) {
+      const count = this.guards(hold) ? hold.guarantees.length : 0;
+      this.#remove(hold.id, count);
+      if (count > 0) this.#listed.set(hold.id, count);
     }
     await this.#options.guard.add(wishes);
   }
@@ -81,26 +103,38 @@ export class HoldGuard {
   }
 
   /**
-   * The lock of a hold is lost. `isStillHeld` is asked when there was time to give it back.
+   * The lock of a hold is lost.
    * @param hold without guarantees: somebody else has what it had, and there is no time left
+   * @param lock missing: it will not be held again
    */
-  lost(
-    hold: Omit<GuardedHold, 'guarantees'> & Partial<GuardedHold>,
-    isStillHeld: () => boolean = () => true,
-  ): void {
-    const { onLost, tell } = this.#options;
-    const { id, guarantees } = hold;
-    if (onLost === 'ignore' || (guarantees !== undefined && guarantees.length === 0)) return;
+  lost(hold: LostHold, lock?: LostLock): void {
+    const { guarantees } = hold;
+    const action = this.#actionFor(hold);
+    if (action === 'ignore' || (guarantees !== undefined && guarantees.length === 0)) return;
     const stop = (): void => {
-      if (!isStillHeld()) return;
-      // Whoever has it by now.
-      const { owner, witness } = hold;
-      tell('owner stopped', { hold: id, pid: owner.pid, action: onLost });
-      stopGuest(witnessed(owner, witness), onLost, guarantees?.map(({ times }) => times).toSorted(byKill)[0]);
+      if (lock === undefined || (lock.isThere() && !lock.isHeld())) this.#stop(hold, action, lock);
     };
     const waitMs = Math.min(...(guarantees ?? []).map(headStartMs));
     if (Number.isFinite(waitMs) && waitMs > 0) setTimeout(stop, waitMs).unref();
     else stop();
+  }
+
+  #stop(hold: LostHold, action: 'poweroff' | 'pause', lock: LostLock | undefined): void {
+    const { tell } = this.#options;
+    const { id, guarantees, witness } = hold;
+    // Whoever has it by now.
+    const owner = witnessed(hold.owner, witness);
+    const facts = { hold: id, pid: owner.pid };
+    tell('owner stopped', { ...facts, action });
+    const times = guarantees?.map((one) => one.times).toSorted(byKill)[0];
+    if (action === 'poweroff') return stopGuest(owner, times);
+    const before = this.#paused.get(id);
+    if (before !== undefined) return before.stop();
+    const paused = new PausedOwner(owner, times === undefined || boottimeMs() >= times.killAtMs);
+    if (lock === undefined) return;
+    this.#paused.set(id, paused);
+    const goesOn = (): void => tell('owner goes on', facts);
+    void resumeWhenHeld(paused, lock, goesOn).finally(() => this.#paused.delete(id));
   }
 
   /**
@@ -132,10 +166,11 @@ export class HoldGuard {
     guard.leave();
   }
 
-  #wishesOf({ id, owner, witness, guarantees }: GuardedHold): readonly GuardWish[] {
-    const { onLost } = this.#options;
-    if (onLost === 'ignore') return [];
-    const process = { ...witnessed(owner, witness), action: onLost };
+  #wishesOf(hold: GuardedHold): readonly GuardWish[] {
+    const { id, owner, witness, guarantees } = hold;
+    const action = this.#actionFor(hold);
+    if (action === 'ignore') return [];
+    const process = { ...witnessed(owner, witness), action };
     return guarantees.map((guarantee, n) => ({ process, guarantee, for: nameOf(id, n) }));
   }
 

@@ -66,15 +66,17 @@ export class HostGuard {
   /** Returns when the guards have all of them on their lists. Throws `DRIVER_FAILED` where there is none that says so. */
   async add(wishes: readonly GuardWish[]): Promise<void> {
     const changed = new Set<Watch>();
+    const left: Promise<boolean>[] = [];
     for (const { process, guarantee, for: name = keyOf(process) } of wishes) {
-      this.#leaveOthers(name, guarantee);
+      left.push(...this.#leaveOthers(name, guarantee));
       const watch = this.#watches.get(guarantee) ?? this.#open(guarantee);
       const before = watch.processes.get(name);
       if (before !== undefined && isSame(before, process)) continue;
       watch.processes.set(name, process);
       changed.add(watch);
     }
-    const confirmed = await Promise.all([...changed].map((watch) => this.#send(watch)));
+    // One that still had it on its list would stop what goes on under the new one.
+    const confirmed = await Promise.all([...[...changed].map((watch) => this.#send(watch)), ...left]);
     if (confirmed.every(Boolean)) return;
     throw new HoldfastError(
       'DRIVER_FAILED',
@@ -87,15 +89,18 @@ export class HostGuard {
 
   /** @param what `for` of the wish, or the process. */
   remove(what: NamedProcess | string): void {
-    this.#leaveOthers(typeof what === 'string' ? what : keyOf(what), undefined);
+    void Promise.all(this.#leaveOthers(typeof what === 'string' ? what : keyOf(what), undefined));
   }
 
-  #leaveOthers(name: string, guarantee: Guarantee | undefined): void {
-    for (const watch of this.#watches.values()) {
-      if (watch.guarantee === guarantee || !watch.processes.delete(name)) continue;
-      void this.#send(watch);
+  /** Gives, for each guard that had it, whether that one has it no longer. */
+  #leaveOthers(name: string, guarantee: Guarantee | undefined): readonly Promise<boolean>[] {
+    return [...this.#watches.values()].flatMap((watch) => {
+      if (watch.guarantee === guarantee || !watch.processes.delete(name)) return [];
+      const { process } = watch.guard;
+      const sent = this.#send(watch).then((confirmed) => confirmed || process.hasEnded);
       this.#tidy(watch);
-    }
+      return [sent];
+    });
   }
 
   /** The guards of a daemon before: everything that they guard is guarded by this one, or gone. */

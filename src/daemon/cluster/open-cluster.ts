@@ -23,6 +23,8 @@ const levels = {
   'guard acted': 'error',
   'hold left to the next daemon': 'warn',
   'owner stopped': 'error',
+  'owner goes on': 'warn',
+  'guest goes on': 'warn',
   'watchdog not fed': 'error',
 } as const satisfies Record<ClusterEvent | GuardEvent | HoldGuardEvent, string>;
 

@@ -1,4 +1,4 @@
-/** Stops a guest, or whoever has a hold of the API, whose lock is lost. The guard of the host does the same by itself; this comes first, and is kinder. */
+/** Ends a guest, or whoever has a hold of the API, whose lock is lost. The guard of the host does the same by itself; this comes first, and is kinder. */
 import { constants } from 'node:os';
 import type { GuaranteeTimes } from '../../driver/contract.js';
 import type { NamedProcess, WitnessedProcess } from '../../guard/guard-words.js';
@@ -11,19 +11,14 @@ import { ownProcesses } from './own-processes.js';
 /** Nobody but libvirt could start a guest again. */
 export type GuestAction = Exclude<LossAction, 'restart'>;
 
-const { SIGTERM, SIGKILL, SIGSTOP, SIGCONT } = constants.signals;
+const { SIGTERM, SIGKILL, SIGCONT } = constants.signals;
 const killAgainMs = 100;
 
 /** @param times of the grant; undefined: somebody else has what it had, and there is no time left. */
-export function stopGuest(
-  guest: WitnessedProcess,
-  action: GuestAction,
-  times: GuaranteeTimes | undefined,
-): void {
-  if (action === 'ignore' || ownProcesses().some(({ pid }) => pid === guest.pid)) return;
-  const { roots, all } = stopTargets(guest, ownProcesses());
-  if (action === 'pause') return signalEach(all, SIGSTOP);
+export function stopGuest(guest: WitnessedProcess, times: GuaranteeTimes | undefined): void {
+  if (ownProcesses().some(({ pid }) => pid === guest.pid)) return;
   if (times === undefined) return kill(guest);
+  const { roots } = stopTargets(guest, ownProcesses());
   signalEach(roots, SIGTERM);
   signalEach(roots, SIGCONT);
   const now = boottimeMs();

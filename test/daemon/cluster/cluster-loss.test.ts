@@ -116,15 +116,54 @@ describe('a lock that is lost', { skip: lacks('root', 'unshare', 'etcd') }, () =
     assert.equal(await release(one, web2, 'd2'), 'ok');
   });
 
-  test('guests that are to be paused are', async () => {
+  const isStopped = ({ process: { pid } }: Guest): boolean =>
+    /^State:\s+T/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'));
+
+  test('guests that are to be paused are; they go on when their locks are held again, and not before', async () => {
     const guest = newGuest('web1');
-    const one = await hostWith('e1', guest, { daemon: 'on_lost = "pause"' });
+    const one = await hostWith('e1', guest, { daemon: 'on_lost = "pause"', leaseSeconds: 10 });
     etcd.members[0]?.signal('SIGSTOP');
-    const state = (): string =>
-      /^State:\s+(\w)/m.exec(readFileSync(`/proc/${guest.process.pid}/status`, 'utf8'))?.[1] ?? '';
-    await until(() => state() === 'T', 'the guest to be stopped');
-    etcd.members[0]?.signal('SIGCONT');
+    try {
+      await until(() => isStopped(guest), 'the guest to be stopped', 60_000);
+      guest.process.kill('SIGCONT');
+      await until(() => isStopped(guest), 'it to be stopped again', 60_000);
+    } finally {
+      etcd.members[0]?.signal('SIGCONT');
+    }
+    const goesOn = (): boolean => one.log().some(({ msg }) => msg === 'cluster: guest goes on');
+    await until(goesOn, 'its locks to be held again', 60_000);
     assert.ok(one.log().some(({ msg, action }) => msg === 'cluster: lost' && action === 'pause'));
+    // Long enough for the guard of the lease before: what that stopped again would stay so.
+    await pause(1_000);
+    await until(() => !isStopped(guest), 'it to go on', 60_000);
+    assert.match(await acquire(two, newGuest('thief'), 'e1'), /^87 .*web1/);
+    // It is on the list of the guard of now.
+    const pids = [one.keeperPid, one.daemonPid()];
+    for (const pid of pids) process.kill(pid, 'SIGSTOP');
+    try {
+      await until(() => isStopped(guest), 'the guard to stop it', 60_000);
+    } finally {
+      for (const pid of pids) process.kill(pid, 'SIGCONT');
+    }
+    await until(() => !isStopped(guest), 'it to go on again', 60_000);
+    assert.equal(await release(one, guest, 'e1'), 'ok');
+  });
+
+  test('a guest that is paused stays so if somebody else had its disk meanwhile', async () => {
+    const guest = newGuest('web1');
+    const one = await hostWith('g1', guest, { daemon: 'on_lost = "pause"' });
+    for (const pid of [one.keeperPid, one.daemonPid()]) process.kill(pid, 'SIGSTOP');
+    try {
+      // Had, and given back: the disk is free when the daemon looks again.
+      await isAliveWhenTaken('g1', guest);
+      assert.ok(isStopped(guest));
+    } finally {
+      for (const pid of [one.keeperPid, one.daemonPid()]) process.kill(pid, 'SIGCONT');
+    }
+    await until(() => one.log().some(({ msg }) => msg === 'cluster: lost'), 'the daemon to see it', 60_000);
+    await pause(3_000);
+    assert.ok(isStopped(guest));
+    assert.ok(one.log().every(({ msg }) => msg !== 'cluster: guest goes on'));
   });
 
   test('an election, or an etcd that starts again, costs nobody a guest', async () => {
