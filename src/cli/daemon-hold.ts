@@ -35,6 +35,7 @@ export async function namedHold(options: OptionValues, word: string): Promise<Na
   }
   const [hold, ...others] = matching(holds, word);
   if (hold === undefined) {
+    await requireNotLibvirts(daemon, word);
     await requireNotItsOwn(options, word);
     throw new HoldfastError('NO_SUCH_HOLD', `holdfastd at ${daemon.socket} has no hold '${word}'`);
   }
@@ -52,6 +53,19 @@ function matching<One extends Pick<ListedHold, 'id' | 'owner'>>(
   return holds.filter(
     ({ owner: { name, uuid, pid } }) => name === word || uuid === word.toLowerCase() || String(pid) === word,
   );
+}
+
+/** What a guest has from libvirt is not asked for here, though `holdfast list` shows it. */
+async function requireNotLibvirts(daemon: DaemonClient, word: string): Promise<void> {
+  const owners = (await daemon.locks()).flatMap((lock) => lock.owners);
+  const owner = owners.find(
+    ({ name, uuid, pid }) => name === word || uuid === word.toLowerCase() || String(pid) === word,
+  );
+  if (owner === undefined) return;
+  const message = `guest "${owner.name}" has its locks through libvirt, which takes them and gives them back by itself`;
+  throw new HoldfastError('UNSUPPORTED', message, {
+    remedy: `Tell libvirt: virsh suspend ${owner.name} and virsh resume, attach-disk and detach-disk, destroy.`,
+  });
 }
 
 /** A command keeps what it locked itself: nobody can give it anything more, or take something away. */

@@ -4,7 +4,7 @@
  * A connection that breaks before the answer is no failure of the daemon's: one that is killed is started again at
  * once by its keeper, which has the listening socket, so what was asked can be asked again.
  */
-import { closeSync, constants, openSync } from 'node:fs';
+import { closeSync, constants, existsSync, openSync } from 'node:fs';
 import { request as httpRequest, type ClientRequest, type IncomingMessage } from 'node:http';
 import { basename, dirname } from 'node:path';
 import { errorCodes, HoldfastError, type ErrorDetails } from '../errors.js';
@@ -218,6 +218,15 @@ const nobodyListens = new WeakSet<HoldfastError>();
 
 const elsewhere = 'if it listens elsewhere, api_socket in [daemon] of the configuration says where';
 
+const rootsSocket = '/run/holdfast/api.sock';
+
+/** Root's daemon is another one: it holds for root, and only root, or a group that may look, gets in. */
+function rootsOwn(): string {
+  return existsSync(dirname(rootsSocket))
+    ? `root has a lock daemon of its own at ${rootsSocket}: it is asked as root, or, to look only, by its group; `
+    : '';
+}
+
 function notRunning({ socket }: ApiRequest, cause: Error): HoldfastError {
   const error = new HoldfastError(
     'DRIVER_FAILED',
@@ -227,7 +236,7 @@ function notRunning({ socket }: ApiRequest, cause: Error): HoldfastError {
       remedy:
         process.geteuid?.() === 0
           ? `Start it: systemctl start holdfastd, or holdfast serve; ${elsewhere}`
-          : `Start it: systemctl --user start holdfastd, or holdfast serve; ${elsewhere}`,
+          : `Start one of your own: systemctl --user start holdfastd, or holdfast serve; ${rootsOwn()}${elsewhere}`,
     },
   );
   nobodyListens.add(error);

@@ -82,12 +82,12 @@ test('a refusal names the holder, in text and as one line of data; -E changes th
 test('plan shows verdicts and whether it would be granted now', async () => {
   const free = await call(['plan', '--disk', disk]);
   assert.equal(free.status, 0);
-  assert.match(free.stdout, /^RESOURCE +IDENTITY +MODE +VERDICT +NOW\n/);
-  assert.match(free.stdout, new RegExp(`^${disk} +file:\\S+ +exclusive +lock +yes$`, 'm'));
+  assert.match(free.stdout, /^MODE +VERDICT +NOW +RESOURCE\n/);
+  assert.match(free.stdout, new RegExp(`^exclusive +lock +yes +${disk}\n {21,}file:\\S+$`, 'm'));
   const first = await holder();
   const taken = await call(['plan', '--disk', disk]);
   assert.equal(taken.status, 75);
-  assert.match(taken.stdout, /exclusive +lock +no$/m);
+  assert.match(taken.stdout, /^exclusive +lock +no /m);
   assert.match(taken.stdout, new RegExp(`held by .*pid ${first.pid}`));
   const json = JSON.parse((await call(['plan', '--disk', disk, '--json'])).stdout) as { granted: boolean };
   assert.equal(json.granted, false);
@@ -99,7 +99,7 @@ test('plan reads the XML from stdin, and bad XML is placed', async () => {
     <source file='${disk}'/><target dev='vda'/></disk></devices></domain>`;
   const good = await call(['plan', '--xml', '-'], { input: xml });
   assert.equal(good.status, 0);
-  assert.match(good.stdout, /\(vda\) +file:/);
+  assert.match(good.stdout, /\(vda\)\n +file:/);
   const bad = await call(['plan', '--xml', '-', '--json'], { input: '<domain>\n <oops' });
   assert.equal(bad.status, 65);
   const { code, place } = JSON.parse(bad.stdout) as { code: string; place: { file: string; line: number } };

@@ -240,6 +240,10 @@ describe('a hold of a running command', () => {
     const unnamed = await call(['run', '--disk', path, '--', 'echo', 'ran']);
     assert.match(unnamed.stderr, /held by {3}holdfastd \(pid/);
     assert.equal(unnamed.stderr.match(/held by/g)?.length, 1, unnamed.stderr);
+    // It stands in the list, but is libvirt's to give back.
+    const released = await bed.ask('release', 'db1');
+    assert.equal(released.status, 69);
+    assert.match(released.stderr, /guest "db1" has its locks through libvirt.*\n {2}try .*virsh suspend db1/);
     await end(guest);
     client.close();
   });

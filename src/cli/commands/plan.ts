@@ -37,14 +37,17 @@ function statusOf({ granted, items, states }: CheckedPlan, options: OptionValues
 /** The table, what is in the way, the notes, and the verdict. */
 export function renderPlan(checked: CheckedPlan, style: Style): string {
   const states = new Map(checked.states.map((state) => [state.identity, state]));
-  const rows = checked.items.map((item): (string | Cell)[] => [
-    resourceOf(item),
-    item.resource?.identity ?? '-',
-    item.mode ?? '-',
-    { text: item.verdict, ...(item.verdict === 'refuse' ? { paint: style.red } : {}) },
-    grantedNow(item, states.get(item.resource?.identity ?? ''), style),
+  // What is long stands last, and the identity below its resource: a path and an identity in one line are wider than a terminal.
+  const rows = checked.items.flatMap((item): (string | Cell)[][] => [
+    [
+      item.mode ?? '-',
+      { text: item.verdict, ...(item.verdict === 'refuse' ? { paint: style.red } : {}) },
+      grantedNow(item, states.get(item.resource?.identity ?? ''), style),
+      resourceOf(item),
+    ],
+    ...(item.resource === undefined ? [] : [['', '', '', item.resource.identity]]),
   ]);
-  const parts = [renderTable(['RESOURCE', 'IDENTITY', 'MODE', 'VERDICT', 'NOW'], rows, style)];
+  const parts = [renderTable(['MODE', 'VERDICT', 'NOW', 'RESOURCE'], rows, style)];
   const reasons = checked.items.flatMap(reasonOf);
   if (reasons.length > 0) parts.push('\n', ...reasons);
   const refusals = [...refusedItems(checked), ...statesInTheWay(checked)];

@@ -6,7 +6,7 @@ import { readProcess } from '../../system/process.js';
 import type { ApiContext } from './api-context.js';
 import { guestInput } from './guest-body.js';
 import { holdAnswer } from './hold-answer.js';
-import type { BookedHold } from './booked-hold.js';
+import { factsOf, type BookedHold } from './booked-hold.js';
 import { lockAnswers } from './lock-answers.js';
 import { withGuestsNamed } from './lockd-holders.js';
 import { ownerProcess, peerOf } from './peer.js';
@@ -65,16 +65,18 @@ export function addHoldRoutes(app: FastifyInstance, context: ApiContext): void {
     async ({ body, raw }, reply) => {
       const peer = peerOf(raw.socket, context.lookers);
       const process = ownerProcess(peer, body.owner);
+      const program = readProcess(process.pid)?.exe;
+      const owner = askingOwner(body, process.pid, program);
       const timed = context.metrics.startAcquire();
       const signal = untilGone(reply);
       try {
         const booked = await book.acquire({
-          input: guestInput(body, readProcess(process.pid)?.exe),
+          input: guestInput(body, program),
           process,
           witness: body.witness,
           onLost: body.onLost,
           options: {
-            ...waitingOptions(body, signal, context),
+            ...waitingOptions(body, signal, context, { owner }),
             ...(body.command === undefined ? {} : { command: body.command }),
           },
         });
@@ -91,9 +93,7 @@ export function addHoldRoutes(app: FastifyInstance, context: ApiContext): void {
       } catch (error) {
         const isRefusal = isHoldfastError(error, 'IN_USE') || isHoldfastError(error, 'TIMEOUT');
         timed(isRefusal ? 'refused' : 'failed');
-        if (isRefusal)
-          context.events.add('refused', { owner: process.pid, resource: error.resource, code: error.code });
-        throw isRefusal ? await withGuestsNamed(error, () => lockAnswers(context.lockd)) : error;
+        throw await refusalTold(error, context, { owner });
       }
     },
   );
@@ -112,11 +112,12 @@ export function addHoldRoutes(app: FastifyInstance, context: ApiContext): void {
     async ({ params, body, raw }, reply) => {
       const { pid } = peerOf(raw.socket, context.lookers);
       const before = new Set(book.get(params.id).hold.requests.map(({ resource }) => resource.identity));
-      const booked = await book.extend(
-        params.id,
-        guestInput(body),
-        waitingOptions(body, untilGone(reply), context),
-      );
+      const { hold, owner } = factsOf(book.get(params.id).hold);
+      const who = { hold, owner };
+      const options = waitingOptions(body, untilGone(reply), context, who);
+      const booked = await book.extend(params.id, guestInput(body), options).catch(async (error: unknown) => {
+        throw await refusalTold(error, context, who);
+      });
       const added = booked.hold.requests.filter(({ resource }) => !before.has(resource.identity));
       try {
         if (body.domain === undefined) requireSameFiles(pid, added);
@@ -200,10 +201,38 @@ export function addHoldRoutes(app: FastifyInstance, context: ApiContext): void {
   );
 }
 
+/** Who asks, as events name owners. What the XML says of a guest is known only when it has a hold. */
+function askingOwner(
+  { owner, name }: AcquireBody,
+  pid: number,
+  program: string | undefined,
+): Readonly<Record<string, unknown>> {
+  const uuid = owner?.uuid;
+  const kind = owner?.kind ?? (uuid === undefined ? 'command' : 'domain');
+  return {
+    kind,
+    name: owner?.name ?? name ?? program ?? 'command',
+    ...(uuid === undefined ? {} : { uuid }),
+    pid,
+  };
+}
+
+/** What is thrown instead: a refusal that whoever listens to events has heard of. */
+async function refusalTold(
+  error: unknown,
+  { events, lockd }: ApiContext,
+  who: Readonly<Record<string, unknown>>,
+): Promise<unknown> {
+  if (!isHoldfastError(error, 'IN_USE') && !isHoldfastError(error, 'TIMEOUT')) return error;
+  events.add('refused', { ...who, resource: error.resource, code: error.code });
+  return withGuestsNamed(error, () => lockAnswers(lockd));
+}
+
 function waitingOptions(
   { wait, allowUnlocked, explain }: Pick<ExtendBody, 'wait' | 'allowUnlocked' | 'explain'>,
   signal: AbortSignal,
   { events }: ApiContext,
+  who: Readonly<Record<string, unknown>>,
 ): Pick<LockOptions, 'wait' | 'signal' | 'allowUnlocked' | 'explain' | 'onWait'> {
   return {
     signal,
@@ -211,7 +240,7 @@ function waitingOptions(
     ...(allowUnlocked === undefined ? {} : { allowUnlocked }),
     ...(explain === undefined ? {} : { explain }),
     onWait: ({ refusal: { resource, holders } }) => {
-      events.add('waiting', { resource, holders });
+      events.add('waiting', { ...who, resource, holders });
       return false;
     },
   };

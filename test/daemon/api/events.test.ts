@@ -1,5 +1,6 @@
 /** What happens, as it is told: server-sent events, and metrics. */
 import assert from 'node:assert/strict';
+import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { writeFileSync } from 'node:fs';
 import type { IncomingMessage } from 'node:http';
@@ -71,8 +72,7 @@ test('what happens to holds is told, in order, and again to whoever was away', a
     assert.equal(event['hold'], taken.data.id);
   }
   // Named as owners are everywhere.
-  const { owner } = stream.events[1] ?? {};
-  assert.deepEqual(owner, { kind: 'domain', ...asking.owner, pid: process.pid });
+  assert.deepEqual(stream.events[1]?.['owner'], { kind: 'domain', ...asking.owner, pid: process.pid });
   const last = stream.events[1]?.id ?? 0;
   stream.close();
   const later = await listen({ 'last-event-id': String(last) });
