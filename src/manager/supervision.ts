@@ -18,6 +18,7 @@ import { GuardProcess } from '../guard/guard-process.js';
 import { boottimeMs } from '../system/boot-clock.js';
 import { becomeSubreaper, hasChildren } from '../system/descendants.js';
 import { findCommand } from '../system/exec.js';
+import { clockTicksPerSecond, readProcessStat } from '../system/process.js';
 import { ignoredSignals, ignoreSignals } from '../system/signals.js';
 import { hearsTerminal } from '../system/terminal.js';
 import type { LossAction } from '../vocabulary.js';
@@ -93,8 +94,8 @@ class Supervision {
   readonly #forwarded: readonly NodeJS.Signals[];
   readonly #askedToEnd = new AbortController();
   #paused = false;
-  /** Signals that came before there was a command to pass them on to. */
-  readonly #early: NodeJS.Signals[] = [];
+  /** Signals that came before it was known here that the command runs, and when. */
+  readonly #early: { readonly signal: NodeJS.Signals; readonly atMs: number }[] = [];
 
   constructor(hold: Hold, options: SuperviseOptions) {
     const { onLost, graceMs = graceMsDefault, launch, guard } = options;
@@ -113,7 +114,9 @@ class Supervision {
     try {
       const tree = await this.#start(command);
       this.#tree = tree;
-      for (const signal of this.#early) tree.signal(signal);
+      for (const { signal, atMs } of this.#early) {
+        if (!this.#hasHeard(tree.pid, signal) || atMs < startedByMs(tree.pid)) tree.signal(signal);
+      }
       const over = this.#untilNobodyIsLeft(tree);
       over.catch(() => undefined); // Awaited below; a loss may come first.
       while (await this.#isLostBefore(over)) {
@@ -143,11 +146,13 @@ class Supervision {
   #forward(signal: NodeJS.Signals): void {
     if (endingSignals.includes(signal)) this.#askedToEnd.abort();
     const tree = this.#tree;
-    if (tree === undefined) this.#early.push(signal);
+    if (tree === undefined) this.#early.push({ signal, atMs: boottimeMs() });
     // What is paused must not go on, not even to hear something.
-    else if (!this.#paused && (!terminalSignals.includes(signal) || !hearsTerminal(tree.pid))) {
-      tree.signal(signal);
-    }
+    else if (!this.#paused && !this.#hasHeard(tree.pid, signal)) tree.signal(signal);
+  }
+
+  #hasHeard(command: number, signal: NodeJS.Signals): boolean {
+    return terminalSignals.includes(signal) && hearsTerminal(command);
   }
 
   /** Gives the command's status when nobody is left. */
@@ -221,6 +226,12 @@ class Supervision {
     const { guarantee } = this.#hold;
     return this.#hold.signal.aborted ? Math.min(this.#graceMs, leftMs(guarantee)) : this.#graceMs;
   }
+}
+
+/** From when on it has surely run; never, if it has ended. In ms since the host was booted, as `boottimeMs`. */
+function startedByMs(pid: number): number {
+  const startTime = readProcessStat(pid)?.startTime;
+  return startTime === undefined ? Infinity : ((startTime + 1) * 1000) / clockTicksPerSecond;
 }
 
 /** Until whoever has a lost lock is killed. */

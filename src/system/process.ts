@@ -8,7 +8,7 @@ import { readProcBytes, readProcText } from './proc-file.js';
 import { userName } from './user-name.js';
 
 /** proc_pid_stat(5) counts start times in these for every architecture Node runs on. */
-const clockTicksPerSecond = 100;
+export const clockTicksPerSecond = 100;
 /** A comm has 15 characters and the other 51 fields are numbers. */
 const statBytesMax = 4096;
 /** libvirt's QEMU command lines are 10 to 60 KiB; the kernel allows 6 MiB, and nobody needs those. */
