@@ -141,7 +141,7 @@ function keptFor({ owner }: HoldRecord, heirs: readonly number[] = []): readonly
 /** libvirt, or the lock daemon, is asked only where a daemon holds something for a guest that nothing else shows. */
 async function withLibvirtGuests(found: readonly Holder[], resource: Resource): Promise<readonly Holder[]> {
   let holders = found;
-  if (holders.some(({ program }) => program === 'holdfastd')) {
+  if (holders.some(({ program }) => program === 'holdfastd' || program === 'systemd')) {
     const { withGuestsOfDaemon } = await import('./locked-guests.js');
     holders = await withGuestsOfDaemon(holders);
   }

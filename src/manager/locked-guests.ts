@@ -18,6 +18,11 @@ export function isLockDaemon({ program, guest }: Holder): boolean {
   return program === 'holdfastd' && guest === undefined;
 }
 
+/** systemd, which keeps the daemon's descriptors in its store: the same locks once more, and nobody's else. */
+export function isServiceManager({ program, guest }: Holder): boolean {
+  return program === 'systemd' && guest === undefined;
+}
+
 /** The same holders, with guests in the place of the daemon and its keeper, as the daemon of this user tells; does not throw. */
 export async function withGuestsOfDaemon(holders: readonly Holder[]): Promise<readonly Holder[]> {
   const locks = async (): Promise<readonly DaemonLock[]> => {
@@ -34,15 +39,15 @@ export async function withLockedGuests(
   locks: ListLocks,
   isDaemon: (holder: Holder) => boolean,
 ): Promise<readonly Holder[]> {
-  const daemons = holders.filter(isDaemon);
+  const daemons = [...holders.filter(isDaemon), ...holders.filter(isServiceManager)];
   const [daemon] = daemons;
   if (daemon === undefined) return holders;
   const evidence = daemons.flatMap((one) => one.evidence);
   const paths = new Set(evidence.flatMap((line) => openPath(line) ?? []));
   const found = (await locks()).filter((lock) => paths.has(pathOf(lock)) || paths.has(realPathOf(lock)));
-  const others = holders.filter((holder) => !isDaemon(holder));
-  // Two processes that keep one lock.
-  if (found.length === 0) return [{ ...daemon, evidence }, ...others];
+  const others = holders.filter((holder) => !daemons.includes(holder));
+  // Several processes that keep one lock.
+  if (found.length === 0) return [{ ...daemon, ...untilItServes(daemon), evidence }, ...others];
   const words = await import('../holders/find-holders.js');
   const guests = found.flatMap((lock) => guestsOf(lock, evidence, words));
   const seen = (guest: Holder): Holder | undefined => others.find(({ pid }) => pid === guest.pid);
@@ -50,6 +55,15 @@ export async function withLockedGuests(
     ...guests.map((guest) => joined(guest, seen(guest))),
     ...others.filter(({ pid }) => guests.every((guest) => guest.pid !== pid)),
   ];
+}
+
+/** systemd alone has it while its service is started again; for a remedy it is no program that could be stopped. */
+function untilItServes(holder: Holder): Pick<Holder, 'remedy'> {
+  return isServiceManager(holder)
+    ? {
+        remedy: 'it keeps the lock for a service that is being started: systemctl status holdfastd says more',
+      }
+    : {};
 }
 
 /** A guest that is also seen to use the disk itself. */
