@@ -98,7 +98,10 @@ function codeOf({ status, message, outcome }: EtcdFailure): ErrorCode {
     return 'CLUSTER_AUTH';
   }
   if (status === unavailable && tlsWords.test(message)) return 'CLUSTER_TLS';
-  if (/no leader|leader changed|request timed out|etcdserver: unhealthy/.test(message)) {
+  // Of its own time limit, which is the one of the call, etcd may tell as well: before the call itself ends.
+  if (
+    /no leader|leader changed|request timed out|context deadline exceeded|etcdserver: unhealthy/.test(message)
+  ) {
     return 'CLUSTER_NO_QUORUM';
   }
   if (outcome === 'not sent') return 'CLUSTER_UNREACHABLE';

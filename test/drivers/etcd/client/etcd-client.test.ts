@@ -6,7 +6,12 @@ import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
 import type { EtcdClientOptions } from '../../../../src/drivers/etcd/client/endpoint.js';
 import { EtcdClient } from '../../../../src/drivers/etcd/client/etcd-client.js';
-import { asClusterError, EtcdFailure } from '../../../../src/drivers/etcd/client/etcd-failure.js';
+import {
+  asClusterError,
+  EtcdFailure,
+  etcdFailure,
+  grpcStatus,
+} from '../../../../src/drivers/etcd/client/etcd-failure.js';
 import { compareResult, compareTarget } from '../../../../src/drivers/etcd/client/messages.js';
 import { isHoldfastError } from '../../../../src/errors.js';
 import type { ErrorCode } from '../../../../src/vocabulary.js';
@@ -162,6 +167,11 @@ test('no majority', async (t) => {
   await second?.kill();
   await third?.kill();
   assert.equal(await codeOf(client.range({ key: 'k' })), 'CLUSTER_NO_QUORUM');
+});
+
+test('etcd itself ends a call that it cannot decide, a moment before the call ends here', async () => {
+  const told = etcdFailure(grpcStatus.unknown, 'context deadline exceeded', 'http://127.0.0.1:2379');
+  assert.equal(await codeOf(Promise.reject(told)), 'CLUSTER_NO_QUORUM');
 });
 
 test('more than etcd takes', async (t) => {
