@@ -418,6 +418,22 @@ describe('on a terminal', { skip: lacks('script') }, () => {
     assert.equal(stdout.split('heard').length, 2, stdout);
   });
 
+  test('Ctrl-C reaches a command once that has begun a moment before its supervisor knows', async () => {
+    // It stops the supervisor, the parent of its own.
+    const first = 'trap "echo heard" INT; read -r _ _ _ above _ </proc/$PPID/stat; kill -STOP $above';
+    const text = `${first}; echo up $above.; until read line; do :; done; exit 5`;
+    const running = onTerminal(`trap : INT; ${lineOf(runs.words([], ['sh', '-c', text]))}; exit $?`);
+    await running.says('.\r\n');
+    running.child.stdin?.write('\u0003');
+    await running.says('heard');
+    process.kill(Number(/up (\d+)\./.exec(running.stdout)?.[1]), 'SIGCONT');
+    await wait(200);
+    running.child.stdin?.write('\r');
+    const { status, stdout } = await running.ended;
+    assert.equal(status, 5);
+    assert.equal(stdout.split('heard').length, 2, stdout);
+  });
+
   test('Ctrl-Z stops it as any job; whoever leaves it so for too long finds it ended', async () => {
     const running = onTerminal('exec bash --norc -i');
     const line = lineOf(runs.words([], ['sh', '-c', 'echo begun; exec sleep 1004']));
