@@ -18,6 +18,8 @@ import { lacks } from '../../needs.js';
 
 const folder = commandFolder();
 const ttl = 6;
+/** Where nobody is to end while a daemon starts, which takes seconds on a busy machine. */
+const longTtl = 10;
 
 describe('a hold of the API in a cluster', { skip: lacks('root', 'unshare', 'etcd') }, () => {
   let etcd: EtcdCluster;
@@ -38,9 +40,13 @@ describe('a hold of the API in a cluster', { skip: lacks('root', 'unshare', 'etc
     await etcd?.stop();
   });
 
-  async function newHost(daemon = ''): Promise<ClusterHost> {
-    const { endpoints } = etcd;
-    const host = await startClusterHost(folder, `hosta${++count}`, { endpoints, ttl, reserve: '0s', daemon });
+  async function newHost(daemon = '', leaseSeconds = ttl): Promise<ClusterHost> {
+    const host = await startClusterHost(folder, `hosta${++count}`, {
+      endpoints: etcd.endpoints,
+      ttl: leaseSeconds,
+      reserve: '0s',
+      daemon,
+    });
     started.push(host);
     return host;
   }
@@ -140,7 +146,7 @@ describe('a hold of the API in a cluster', { skip: lacks('root', 'unshare', 'etc
   });
 
   test('the daemon is killed: the next one goes on with a guard of its own, and the owner is not touched', async () => {
-    const one = await newHost();
+    const one = await newHost('', longTtl);
     const owner = await newOwner(false);
     const id = await take(one, 'd1', owner.pid);
     for (let round = 0; round < 2; round++) {
@@ -149,7 +155,7 @@ describe('a hold of the API in a cluster', { skip: lacks('root', 'unshare', 'etc
       await until(() => !isAlive(guard), 'the guard before to end');
     }
     // Longer than the leases of those before lived.
-    await pause(ttl * 1000 + 1_000);
+    await pause(longTtl * 1000 + 1_000);
     assert.ok(lives(owner));
     assert.equal((await apiOf(one).get(`/v1/holds/${id}`)).status, 200);
     assert.equal((await ask(two, 'd1', process.pid)).status, 409);
@@ -169,7 +175,7 @@ describe('a hold of the API in a cluster', { skip: lacks('root', 'unshare', 'etc
   });
 
   test('etcd is away for a moment when the daemon is killed: the owner goes on', async () => {
-    const one = await newHost();
+    const one = await newHost('', longTtl);
     const owner = await newOwner();
     const id = await take(one, 'f1', owner.pid);
     const guard = guardOf(one);
