@@ -37,12 +37,14 @@ async function bundle(input, output) {
 }
 
 /**
- * Four files, because V8 takes up all of a file's compiled code at once: what `holdfast run --disk` needs; what a guest
- * with images needs besides; what a lock in etcd needs besides, gRPC with it; and all else (the other commands and drivers,
+ * Five files, because V8 takes up all of a file's compiled code at once: what `holdfast run --disk` needs; what a guest
+ * with images needs besides; what a lease of sanlock needs besides; what a lock in etcd needs, gRPC with it; and all else (the other commands and drivers,
  * who is in the way), which is loaded by whoever needs a part of it.
  */
 const neededAtStart = ['src/cli/main.ts', 'src/cli/commands/run.ts', 'src/drivers/fcntl/fcntl.ts'];
 const neededForGuests = ['src/input/read-input.ts', 'src/plan/plan-chain.ts', 'src/plan/below-image.ts'];
+
+const neededForLeases = ['src/drivers/sanlock/sanlock.ts'];
 
 const oneOf = (names) => (id) => names.some((name) => id === join(root, name));
 
@@ -51,8 +53,9 @@ const isOurs = (id) => id.startsWith(join(root, 'src/')) && !id.startsWith(join(
 
 /** What these import follows them. */
 const files = [
-  { name: 'start', priority: 3, test: oneOf(neededAtStart) },
-  { name: 'guest', priority: 2, test: oneOf(neededForGuests) },
+  { name: 'start', priority: 4, test: oneOf(neededAtStart) },
+  { name: 'guest', priority: 3, test: oneOf(neededForGuests) },
+  { name: 'sanlock', priority: 2, test: oneOf(neededForLeases) },
   { name: 'later', priority: 1, test: isOurs },
   { name: 'etcd', priority: 0 },
 ];

@@ -11,7 +11,7 @@ const { join } = require('node:path');
 const { Script } = require('node:vm');
 
 const built = process.argv[2];
-const files = ['program', 'guest', 'etcd', 'later'];
+const files = ['program', 'guest', 'sanlock', 'etcd', 'later'];
 const folder = mkdtempSync(join(tmpdir(), 'holdfast-cache-'));
 const disk = join(folder, 'disk.img');
 const xml = join(folder, 'guest.xml');
@@ -27,7 +27,11 @@ writeFileSync(
 // A command that is found but cannot be started: everything is done but the last step, which would end this process.
 writeFileSync(command, '#!/nonexistent\n');
 chmodSync(command, 0o755);
-Object.assign(process.env, { HOLDFAST_RUNTIME_DIR: join(folder, 'holds'), XDG_CONFIG_HOME: folder });
+Object.assign(process.env, {
+  HOLDFAST_RUNTIME_DIR: join(folder, 'holds'),
+  XDG_CONFIG_HOME: folder,
+  SANLOCK_RUN_DIR: join(folder, 'nobody'),
+});
 
 // As in loader.cjs, but for the names, which V8 does not compare: where this was built is nobody's concern.
 const scripts = Object.fromEntries(
@@ -92,6 +96,8 @@ async function main() {
     for (const args of [
       ['run', '--xml', xml, '--', command],
       ['run', '--config', configuration, '--driver', 'etcd', '--disk', disk, '--', command],
+      // No daemon answers: what comes before asking it is what costs a start.
+      ['run', '--driver', 'sanlock', '--lease', `a:b:${disk}`, '--', command],
       ['run', '--disk', disk, '--', command],
     ]) {
       if ((await run(...args)) === bug) throw new Error(`holdfast ${args.join(' ')} failed`);

@@ -21,8 +21,6 @@ import {
   type Owner,
 } from '../../driver/contract.js';
 import { inPlainWords } from './explain-result.js';
-import { readLeaseAreas } from './find-areas.js';
-import { makeLeaseArea } from './lease-area.js';
 import { LeaseConnection } from './lease-connection.js';
 import { LeaseGroup, type LeasePart } from './lease-group.js';
 import { asResource } from './lease-holders.js';
@@ -223,8 +221,8 @@ function sanlockDriver(given: DriverSettings): Driver {
     },
     probe: (requests) => probeLeases(requests, settings),
     mapRequest: (request) => mapToLease(request, settings),
-    makeLease: makeLeaseArea,
-    readLeases: readLeaseAreas,
+    makeLease: async (area, options) => (await import('./lease-area.js')).makeLeaseArea(area, options),
+    readLeases: async (place) => (await import('./find-areas.js')).readLeaseAreas(place),
     notes: () => settings.notes,
   };
 }
