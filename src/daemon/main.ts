@@ -7,7 +7,7 @@ import { writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { HoldfastError, isHoldfastError } from '../errors.js';
+import { causeText, HoldfastError, isHoldfastError } from '../errors.js';
 import { monotonicMs } from '../system/clock.js';
 import { groupId } from '../system/group-id.js';
 import { privateDirectory, runtimeDirectory } from '../system/runtime-directory.js';
@@ -18,6 +18,7 @@ import { Keeper } from './keeper/keeper.js';
 import { KeptThings } from './keeper/kept-things.js';
 import {
   closeSockets,
+  letGroupInTo,
   openSockets,
   preferActivated,
   type ServedSockets,
@@ -49,6 +50,7 @@ async function main(argv: readonly string[]): Promise<number> {
   const gid = options.group === undefined ? undefined : gidOf(options.group);
   if (command.wish === 'check') return say(`${JSON.stringify(options, null, 2)}\n`);
   if (given === undefined) return keep(options, gid, argv, adopted);
+  letNewGroupIn(options, gid);
   const { runDaemon } = await import('./daemon.js');
   return runDaemon(options, JSON.parse(given) as Record<string, number>, gid);
 }
@@ -127,6 +129,15 @@ function wantedSockets(
     { name: 'lockd', path: lockdSocket, ...(isLibvirts ? { folderMode: 0o755 } : {}) },
     { name: 'api', path: apiSocket, ...(gid === undefined ? {} : { gid }) },
   ];
+}
+
+/** The keeper let those in whom its configuration named when it began. Who cannot be let in now is no reason to serve nobody. */
+function letNewGroupIn(options: DaemonOptions, gid: number | undefined): void {
+  try {
+    for (const socket of wantedSockets(options, gid)) letGroupInTo(socket);
+  } catch (error) {
+    writeSync(stderr, `holdfastd: the group is not let in: ${causeText(error)}\n`);
+  }
 }
 
 function gidOf(group: string): number {

@@ -1,4 +1,4 @@
-/** `holdfastd --take-over` where systemd has the sockets: from the service, and by it. */
+/** What an administrator does with the service besides starting it: looks, a new configuration, `holdfastd --take-over`. */
 import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -26,6 +26,7 @@ before(async () => {
   if (skip !== false) return;
   host = await SystemdHost.start(folder);
   host.installUnits();
+  host.configure('holdfastd.service', '[Service]\nEnvironment=XDG_CONFIG_HOME=/run/own\n');
   await host.run('systemctl', 'daemon-reload');
   await host.run('systemctl', 'mask', 'virtlockd.service', 'virtlockd-admin.socket');
   await host.run('systemctl', 'enable', '--now', 'holdfastd.service');
@@ -34,6 +35,35 @@ before(async () => {
   writeFileSync(xml, domainXml('web1', [{ path: disk, format: 'qcow2' }]));
   await virsh('define', xml);
   await virsh('start', 'web1');
+});
+
+test('who looks is told of the guest, and not of systemd, which has its lock too', { skip }, async () => {
+  const stored = ['show', '-p', 'NFileDescriptorStore', '--value', 'holdfastd.service'];
+  await until(async () => (await host.run('systemctl', ...stored)) === '1', 'the lock in the store');
+  const shown = await host.run('holdfast', 'who', disk);
+  assert.match(shown, /guest "web1"/);
+  assert.doesNotMatch(shown, /systemd/);
+});
+
+test('a reload with a configuration that is wrong fails, and who serves goes on', { skip }, async () => {
+  const daemon = (): Promise<string> => host.run('pgrep', '-f', 'holdfastd.js');
+  const before = await daemon();
+  await host.run('mkdir', '-p', '/run/own/holdfast');
+  await host.run('sh', '-c', "echo 'no toml' >/run/own/holdfast/holdfast.toml");
+  const { status } = await host.try('systemctl', 'reload', 'holdfastd.service');
+  assert.notEqual(status, 0);
+  assert.equal(await daemon(), before);
+});
+
+test('a reload lets the group in that the configuration names now', { skip }, async () => {
+  const modes = (): Promise<string> => host.run('stat', '-c', '%a %g', '/run/holdfast/api.sock');
+  assert.equal(await modes(), '600 0');
+  await host.run('sh', '-c', `printf '[daemon]\\ngroup = "65534"\\n' >/run/own/holdfast/holdfast.toml`);
+  await host.run('systemctl', 'reload', 'holdfastd.service');
+  await until(
+    async () => (await modes()) === '660 65534',
+    () => 'the group',
+  );
 });
 
 for (const args of [['--take-over'], []]) {

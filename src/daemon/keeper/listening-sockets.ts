@@ -70,7 +70,7 @@ export function openSockets(
     for (const socket of wanted) {
       const { name, path, folderMode } = socket;
       if (name in activated) {
-        letGroupInToActivated(socket);
+        letGroupInTo(socket);
         continue;
       }
       const lock = `${path}.lock`;
@@ -101,7 +101,7 @@ export function preferActivated(
     environment,
   );
   const replaced = wanted.filter(({ name }) => name in activated);
-  for (const socket of replaced) letGroupInToActivated(socket);
+  for (const socket of replaced) letGroupInTo(socket);
   const locks = replaced.map(({ path }) => `${path}.lock`);
   const others = Object.entries(guards).filter(([path]) => locks.includes(path));
   return {
@@ -173,8 +173,11 @@ function letGroupIn(path: string, gid: number): void {
   chmodSync(path, groupMay);
 }
 
-/** The unit knows nothing of this configuration. Where it has another path, it says itself who may connect. */
-function letGroupInToActivated({ path, gid }: WantedSocket): void {
+/**
+ * To a socket that is there already: the service manager's unit knows nothing of this configuration, and the keeper nothing of a newer
+ * one. Where a unit has another path, it says itself who may connect.
+ */
+export function letGroupInTo({ path, gid }: WantedSocket): void {
   if (gid !== undefined && isSocketFile(path)) letGroupIn(path, gid);
 }
 
