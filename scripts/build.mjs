@@ -96,6 +96,7 @@ async function buildCommand() {
     );
   }
   await buildGuard();
+  await buildKillpath();
   await buildSessionWorker();
   // Neither the ending .cjs, with which publint wants `#!/usr/bin/env` (a process more), nor the package's type.
   writeFileSync(join(folder, 'package.json'), '{ "type": "commonjs" }\n');
@@ -119,6 +120,14 @@ async function buildGuard() {
   await bundle(
     { input: { guard: 'src/guard/main.ts' }, external: ['koffi'], plugins: [fastBuiltins] },
     { file: join(folder, 'guard.js'), format: 'cjs', comments: false, minify },
+  );
+}
+
+/** The program that sanlock runs when leases are lost. */
+async function buildKillpath() {
+  await bundle(
+    { input: { killpath: 'src/killpath/main.ts' }, external: ['koffi'], plugins: [fastBuiltins] },
+    { file: join(folder, 'killpath.js'), format: 'cjs', codeSplitting: false, comments: false, minify },
   );
 }
 

@@ -22,6 +22,7 @@ export type Part =
   | 'guestfish'
   | 'guestmount'
   | 'losetup'
+  | 'fuse'
   | 'unshare'
   | 'mkfs.ext4'
   | 'perl'
@@ -88,6 +89,7 @@ const checks: Record<Part, () => string | undefined> = {
     kernelMissing(),
   guestmount: () =>
     programMissing('guestmount', 'guestmount') ?? (existsSync('/dev/fuse') ? undefined : 'there is no FUSE'),
+  fuse: () => (existsSync('/dev/fuse') ? undefined : 'there is no FUSE'),
   losetup: () => programMissing('losetup', 'mount'),
   unshare: () => programMissing('unshare', 'util-linux'),
   'mkfs.ext4': () => programMissing('mkfs.ext4', 'e2fsprogs'),

@@ -6,7 +6,17 @@
 import type { CommandEntry } from './command-entry.js';
 import { daemonHoldCommands, daemonOptions } from './daemon-hold-commands.js';
 import { leaseCommand } from './lease-command.js';
-import { conflictExitCode, help, json, config, input, driver, wait, locking } from './shared-options.js';
+import {
+  conflictExitCode,
+  help,
+  json,
+  config,
+  input,
+  driver,
+  wait,
+  locking,
+  onLost,
+} from './shared-options.js';
 
 export type { CommandEntry, Example, OptionEntry } from './command-entry.js';
 
@@ -33,11 +43,8 @@ export const commands: readonly CommandEntry[] = [
           'Such a command runs on without locks if this parent is killed by SIGKILL.',
       },
       {
-        name: 'on-lost',
-        value: 'ACTION',
-        choices: ['poweroff', 'restart', 'pause', 'ignore'],
-        needs: 'supervise',
-        help: 'What to do with the command if a lock is lost (default: poweroff, or what the domain XML says).',
+        ...onLost,
+        help: 'What to do with the command if a lock is lost (default: poweroff, or what the domain XML says). With sanlock: poweroff or pause. With locks that nobody looks after, only together with --supervise.',
       },
       { name: 'quiet', short: 'q', help: 'No notes and no progress; errors only.' },
       json,
@@ -63,7 +70,13 @@ export const commands: readonly CommandEntry[] = [
     summary: 'Show what would be locked, and whether it would be granted now. Locks nothing.',
     takes: 'none',
     about: ['Ends with status 75 if it would not be granted.'],
-    options: [...input, ...locking, json, help],
+    options: [
+      ...input,
+      ...locking,
+      { ...onLost, help: 'As it would be given to run: whether the drivers can do it.' },
+      json,
+      help,
+    ],
     examples: [
       {
         line: 'virsh dumpxml web1 | holdfast plan --xml -',

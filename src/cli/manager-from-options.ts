@@ -1,7 +1,7 @@
 /** The options that `run` and `plan` have in common, as the library takes them. */
 import { parseDuration } from '../duration.js';
 import { HoldfastError } from '../errors.js';
-import { openManager, type GuestParts, type LockOptions, type Manager } from '../index.js';
+import { openManager, type GuestParts, type LockOptions, type LossAction, type Manager } from '../index.js';
 import type { OptionValues } from './parse-arguments.js';
 
 export function managerFrom(options: OptionValues): Manager {
@@ -54,9 +54,11 @@ export function guestFrom(
 /** `--wait` without a time is for ever; without either, the configuration says. */
 export function lockOptionsFrom(options: OptionValues): LockOptions {
   const time = options.text('wait');
+  const onLost = options.text('on-lost') as LossAction | undefined;
   const wait = time === '' ? true : time === undefined ? undefined : parseDuration(time);
   return {
     ...(wait === undefined ? {} : { wait }),
     ...(options.has('allow-unlocked') ? { allowUnlocked: true } : {}),
+    ...(onLost === undefined ? {} : { onLost }),
   };
 }

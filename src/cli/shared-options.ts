@@ -76,6 +76,12 @@ export const wait: OptionEntry = {
   help: 'Wait for what is in use: --wait for ever; --wait=30s, 5m, 1h, or a number of seconds; --wait=0 not at all.',
 };
 
+export const onLost = {
+  name: 'on-lost',
+  value: 'ACTION',
+  choices: ['poweroff', 'restart', 'pause', 'ignore'],
+};
+
 export const locking: readonly OptionEntry[] = [
   driver,
   config,

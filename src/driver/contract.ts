@@ -6,7 +6,16 @@
  * version and no negotiation: functions are added, never changed.
  */
 import type { HoldfastError } from '../errors.js';
-import type { ErrorCode, Holder, LockRequest, Loss, Mode, Owner, Resource } from '../vocabulary.js';
+import type {
+  ErrorCode,
+  Holder,
+  LockRequest,
+  Loss,
+  LossAction,
+  Mode,
+  Owner,
+  Resource,
+} from '../vocabulary.js';
 
 /** What a driver says of itself. */
 export interface DriverAbout {
@@ -26,6 +35,14 @@ export interface DriverAbout {
    * can be started meanwhile. Missing: not known before the grant.
    */
   readonly renews?: boolean;
+  /**
+   * Its technology ends holders by itself when it cannot keep their locks. These are the actions that it leaves time for, and that it
+   * sees to where nobody stays beside the command (`AcquireOptions.onLost`); others are refused before anything is locked.
+   * Missing: whoever stays beside the command does what he likes, and without him nothing is done.
+   */
+  readonly lossActions?: readonly LossAction[];
+  /** It leaves holding to somebody who can be told what is to become of the owner (`AcquireOptions.lossWish`). */
+  readonly passesLossWish?: boolean;
 }
 
 /** What a driver gives for an `acquire`: all the requests, granted. */
@@ -79,6 +96,17 @@ export interface AcquireOptions {
    * state, or says nothing of something that is asked for. For `acquire` and `accept`, of drivers that have `inquire`.
    */
   readonly state?: string;
+  /**
+   * Of drivers with `lossActions`, one of those: this process becomes the command, so that nobody hears of a loss; the driver is to see to
+   * it that this is done to the command and all that it has started. Missing: whoever asks stays, hears of it by `Grant.lost` and acts.
+   */
+  readonly onLost?: LossAction;
+  /**
+   * Of drivers with `passesLossWish`: what somebody has said is to become of the owner when the grant is lost. Throws `UNSUPPORTED`, and
+   * holds nothing, where that cannot be done. `supervised`: somebody stays beside the owner as well, hears of `Grant.lost`, and starts
+   * it again by himself where it is to be started again. Missing: nobody has said anything.
+   */
+  readonly lossWish?: { readonly action: LossAction; readonly supervised: boolean };
   /** Called when the acquire has to wait for something slow of the technology itself (joining a lockspace). */
   readonly progress?: (progress: AcquireProgress) => void;
 }
@@ -308,4 +336,4 @@ export function defineDriver(
 }
 
 export { HoldfastError } from '../errors.js';
-export type { Holder, LockRequest, Loss, Mode, Owner, Resource } from '../vocabulary.js';
+export type { Holder, LockRequest, Loss, LossAction, Mode, Owner, Resource } from '../vocabulary.js';

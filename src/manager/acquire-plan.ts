@@ -5,11 +5,13 @@
  * still leads to what is locked and the chain is still the one that was planned. If not, everything is
  * given back and the plan is made again.
  */
-import type { AcquireOptions } from '../driver/contract.js';
+import type { AcquireOptions, DriverAbout } from '../driver/contract.js';
 import { HoldfastError, isHoldfastError } from '../errors.js';
 import { joinPlans, planChanged, stillThere } from '../plan/make-plan.js';
 import type { Holder, LockRequest, Owner, Plan, PlanItem } from '../vocabulary.js';
 import type { Assignment, DriverChain, HeldGrant } from './driver-chain.js';
+import { lossActionForDrivers, requireLossAction, type WantedLossAction } from './loss-action.js';
+import type { LockOptions } from './lock-options.js';
 import { refusal } from './refusal.js';
 import { requireNoMistake } from './require-no-mistake.js';
 import { unlockedUses, unseenNotes, writerNotes } from './unlocked-use.js';
@@ -41,6 +43,9 @@ export interface AcquireContext {
   readonly signal: AbortSignal;
   readonly unlockOnRelease: boolean;
   readonly progress?: AcquireOptions['progress'];
+  /** Of whoever runs a command: see `LockOptions`. */
+  readonly runs?: LockOptions['runs'];
+  readonly loss?: WantedLossAction;
   /** What the hold has already: not asked for again. */
   readonly before: { readonly plan: Plan; readonly held: readonly HeldGrant[] } | undefined;
 }
@@ -57,7 +62,7 @@ export async function acquirePlan(context: AcquireContext): Promise<AcquiredPlan
 }
 
 async function acquireOnce(context: AcquireContext): Promise<AcquiredPlan> {
-  const { chain, owner, allowUnlocked, signal, unlockOnRelease, before } = context;
+  const { chain, owner, allowUnlocked, signal, unlockOnRelease, before, loss } = context;
   const own = await context.makePlan();
   const plan = before === undefined ? own : joinPlans(before.plan, own);
   const refused = plan.items.find(({ verdict }) => verdict === 'refuse');
@@ -65,6 +70,8 @@ async function acquireOnce(context: AcquireContext): Promise<AcquiredPlan> {
   const wanted = withoutHeld(plan.requests, before?.plan.requests ?? []);
   const assignment = await chain.assign(wanted);
   requireNoMistake(assignment, plan);
+  const abouts = lockingDrivers(assignment);
+  if (loss !== undefined) requireLossAction(abouts, loss);
   const notes = [...unlockableNotes(assignment, allowUnlocked), ...assignment.notes];
   if (context.looksForUses) {
     notes.push(
@@ -74,7 +81,12 @@ async function acquireOnce(context: AcquireContext): Promise<AcquiredPlan> {
     );
   }
   const { progress } = context;
-  const options = { signal, unlockOnRelease, ...(progress === undefined ? {} : { progress }) };
+  const options = {
+    signal,
+    unlockOnRelease,
+    ...(progress === undefined ? {} : { progress }),
+    ...(loss === undefined ? {} : lossActionForDrivers(abouts, context.runs, loss)),
+  };
   const { added, undo } = await chain.acquire(owner, assignment.shares, options, before?.held);
   try {
     await requireUnmoved(context, own);
@@ -89,6 +101,11 @@ async function acquireOnce(context: AcquireContext): Promise<AcquiredPlan> {
     undo,
     notes: [...notes, ...added.flatMap(({ grant }) => grant.notes ?? [])],
   };
+}
+
+/** Those that are asked for something. */
+export function lockingDrivers({ shares }: Assignment): readonly DriverAbout[] {
+  return shares.filter(({ requests }) => requests.length > 0).map(({ about }) => about);
 }
 
 function withoutHeld(

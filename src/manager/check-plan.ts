@@ -5,6 +5,8 @@ import { cacheNotes } from './cache-notes.js';
 import type { Assignment, DriverChain } from './driver-chain.js';
 import { conflictingHolders, holdersInTheWay } from './explain-refusal.js';
 import type { LiveRecord } from './hold-record.js';
+import { lockingDrivers } from './acquire-plan.js';
+import { requireLossAction, type WantedLossAction } from './loss-action.js';
 import { requireNoMistake } from './require-no-mistake.js';
 import { unlockedUses, unseenNotes, writerNotes } from './unlocked-use.js';
 
@@ -33,15 +35,18 @@ export interface CheckOptions {
   readonly allowUnlocked: boolean;
   /** Records of holds that live. Undefined: only the drivers are asked, and nobody is looked for. */
   readonly records: readonly LiveRecord[] | undefined;
+  /** What is to be done when a lock is lost, where that matters. */
+  readonly loss?: WantedLossAction | undefined;
 }
 
 export async function checkPlan(
   plan: Plan,
   chain: DriverChain,
-  { allowUnlocked, records }: CheckOptions,
+  { allowUnlocked, records, loss }: CheckOptions,
 ): Promise<CheckedPlan> {
   const assignment = await chain.assign(plan.requests);
   requireNoMistake(assignment, plan);
+  if (loss !== undefined) requireLossAction(lockingDrivers(assignment), loss);
   const uses = records === undefined ? new Map<string, Holder[]>() : await unlockedUses(plan.requests);
   const states: ResourceState[] = [];
   for (const request of plan.requests) {

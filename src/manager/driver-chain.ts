@@ -103,6 +103,14 @@ export class DriverChain {
     return (await (this.#slots ??= this.#find())).some(({ about }) => about.renews === true);
   }
 
+  /** Whether one of them needs somebody beside the command, or sees to a loss itself; starts none. Throws what discovery throws. */
+  async heedsLoss(): Promise<boolean> {
+    const slots = await (this.#slots ??= this.#find());
+    return slots.some(
+      ({ about }) => about.supervise || about.lossActions !== undefined || about.passesLossWish === true,
+    );
+  }
+
   async #explained<Result>(driver: string, step: () => Promise<Result>): Promise<Result> {
     try {
       return await step();

@@ -1,7 +1,7 @@
 /** A hold: a plan that was granted, until it ends. */
 import { spawn, type ChildProcess, type SpawnOptions } from 'node:child_process';
 import { HoldfastError } from '../errors.js';
-import type { Guarantee } from '../driver/contract.js';
+import type { DriverAbout, Guarantee } from '../driver/contract.js';
 import type { LockRequest, Loss, Owner, Plan } from '../vocabulary.js';
 import { withoutName } from '../plan/make-plan.js';
 import { aborted, joinSignals } from './abort.js';
@@ -124,6 +124,11 @@ export class Hold {
       ...this.#contents.held.flatMap(({ grant }) => grant.descriptors),
       this.#contents.recordDescriptor,
     ];
+  }
+
+  /** Those that locked something of it. */
+  get drivers(): readonly DriverAbout[] {
+    return this.#contents.held.filter(({ grant }) => grant.requests.length > 0).map(({ about }) => about);
   }
 
   /** Whether some driver needs this process to stay beside the command. */

@@ -1,6 +1,7 @@
 /** What a caller can say about one acquire. */
 import type { AcquireProgress } from '../driver/contract.js';
 import { HoldfastError } from '../errors.js';
+import type { LossAction } from '../vocabulary.js';
 
 /** Someone is in the way, and the caller waits. */
 export interface Waiting {
@@ -37,6 +38,13 @@ export interface LockOptions {
   readonly allowUnlocked?: boolean;
   /** The command that will hold, for the record and for those who are refused. */
   readonly command?: readonly string[];
+  /**
+   * A command is to run under the hold: `in place` of this process, or `beside` it, supervised. Then it is looked, before anything is
+   * locked, whether the drivers can do what is to be done when a lock is lost. Missing: the caller sees to a loss himself (`hold.signal`).
+   */
+  readonly runs?: 'in place' | 'beside';
+  /** What that is; default: the domain's `<on_lockfailure>`, then the configuration's `on_lost`, then `poweroff`. Only with `runs`. */
+  readonly onLost?: LossAction;
   /**
    * False: a refusal says only what the drivers know; to name who is in the way, all of /proc is read. Together with
    * `allowUnlocked`, and of a plan, it is not looked for uses without a lock either.

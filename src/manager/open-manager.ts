@@ -32,6 +32,7 @@ import {
 } from './hold-record.js';
 import type { ListedHold } from './list-holds.js';
 import { requireLockOptions, type LockOptions } from './lock-options.js';
+import { wantedLossAction, type WantedLossAction } from './loss-action.js';
 import type { LookOptions, Lookout, ResourceUse } from './who.js';
 import { ownerHere } from './owner.js';
 import type { SavedHold } from './saved-hold.js';
@@ -60,6 +61,11 @@ export class Manager {
     return (await this.#chosen.chain()).renews();
   }
 
+  /** Whether something is done when a lock is lost though nobody was asked to stay beside the command; starts no driver. Throws as `renews`. */
+  async heedsLoss(): Promise<boolean> {
+    return (await this.#chosen.chain()).heedsLoss();
+  }
+
   async #planOptions(allowUnlocked: boolean, hints: boolean): Promise<PlanOptions> {
     const { aliases, localFileSystems } = await this.configuration();
     return {
@@ -74,6 +80,13 @@ export class Manager {
     return options.allowUnlocked ?? (await this.configuration()).allowUnlocked ?? false;
   }
 
+  async #lossAction(
+    guest: GuestDescription,
+    { runs, onLost }: LockOptions,
+  ): Promise<WantedLossAction | undefined> {
+    return runs === undefined ? undefined : wantedLossAction(onLost, guest, await this.configuration());
+  }
+
   /** The verdict on everything a guest uses, and whether it would be granted now. Takes nothing. */
   async plan(input: GuestInput, options: LockOptions = {}): Promise<CheckedPlan> {
     this.#requireOpen();
@@ -82,7 +95,8 @@ export class Manager {
     const plan = await makePlan(guest, await this.#planOptions(allowUnlocked, true));
     const { checkPlan } = await import('./check-plan.js');
     const records = options.explain === false ? undefined : await this.#records();
-    const checked = await checkPlan(plan, await this.#chosen.chain(), { allowUnlocked, records });
+    const loss = await this.#lossAction(guest, options);
+    const checked = await checkPlan(plan, await this.#chosen.chain(), { allowUnlocked, records, loss });
     const passedOver = (await this.configuration()).notes ?? [];
     return { ...checked, notes: [...checked.notes, ...passedOver, ...this.#chosen.unusedTables] };
   }
@@ -112,6 +126,7 @@ export class Manager {
     const chain = await this.#chosen.chain();
     const { signal, leave } = joinSignals(options.signal, this.#closing.signal);
     let plan: Plan | undefined;
+    const loss = await this.#lossAction(guest, options);
     const context = {
       chain,
       owner: ownerHere(guest.owner, options.process),
@@ -121,6 +136,8 @@ export class Manager {
       signal,
       unlockOnRelease: options.unlockOnRelease ?? false,
       ...(options.onProgress === undefined ? {} : { progress: options.onProgress }),
+      ...(options.runs === undefined ? {} : { runs: options.runs }),
+      ...(loss === undefined ? {} : { loss }),
       before,
     };
     const attempt = async (explain: boolean, round = 0): Promise<AcquiredPlan> => {

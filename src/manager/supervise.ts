@@ -34,7 +34,8 @@ export async function startGuardEarly(): Promise<GuardProcess> {
  * 128 and the number of the signal that ended it, as shells do.
  *
  * It needs a process of its own: everything below that is taken for the command's, waited for, and stopped with it.
- * Throws `USAGE` if this process has children already, `COMMAND_NOT_FOUND`, `COMMAND_NOT_EXECUTABLE`; `LOST` after
+ * Throws `USAGE` if this process has children already, `UNSUPPORTED` for what a driver leaves no time for when a lock is lost,
+ * `COMMAND_NOT_FOUND`, `COMMAND_NOT_EXECUTABLE`; `LOST` after
  * everything was stopped. In each case the hold is released.
  */
 export async function superviseCommand(

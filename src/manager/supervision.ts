@@ -25,6 +25,7 @@ import type { LossAction } from '../vocabulary.js';
 import type { CommandTree } from './command-tree.js';
 import { startGuarded } from './guarded-tree.js';
 import type { Hold } from './hold.js';
+import { requireLossAction, wantedLossAction } from './loss-action.js';
 import { ownTree } from './own-tree.js';
 import { startSupervised } from './start-supervised.js';
 import { supervisedCommand, type SupervisedCommand } from './supervised-command.js';
@@ -57,6 +58,7 @@ export async function supervise(
 ): Promise<number> {
   const { guard, launch } = options;
   try {
+    requireLossAction(hold.drivers, wantedLossAction(options.onLost, hold.plan));
     const command = supervisedCommand(findCommand(argv[0]), argv, launch);
     if (hasChildren() && guard === undefined) {
       throw new HoldfastError(
@@ -102,7 +104,7 @@ class Supervision {
     const ignored = ignoredSignals(launch);
     this.#hold = hold;
     this.#guard = guard;
-    this.#onLost = onLost ?? hold.plan.onLockFailure ?? 'poweroff';
+    this.#onLost = wantedLossAction(onLost, hold.plan).action;
     this.#graceMs = graceMs;
     this.#forwarded = forwardedSignals.filter((name) => !ignored.includes(constants.signals[name]));
   }

@@ -13,7 +13,7 @@ import type { Resource } from '../../src/vocabulary.js';
 import { until } from './until.js';
 
 const MiB = 1024 * 1024;
-const ioTimeoutS = 1;
+export const ioTimeoutS = 1;
 const run = promisify(execFile);
 
 export interface SanlockHost {
@@ -30,8 +30,11 @@ export interface SanlockHost {
   stop(): Promise<void>;
 }
 
-/** Starts a daemon, which the test has to stop; `folder` is a private one of the test, `name` is what the host is called. */
-export async function startSanlock(folder: string, name: string): Promise<SanlockHost> {
+/**
+ * Starts a daemon, which the test has to stop; `folder` is a private one of the test, `name` is what the host is called. `graceS`: for how
+ * long holders whose leases cannot be renewed may end by themselves, instead of 40 s.
+ */
+export async function startSanlock(folder: string, name: string, graceS?: number): Promise<SanlockHost> {
   const directory = join(folder, `sanlock-${name}`);
   mkdirSync(directory, { recursive: true });
   const env = { SANLOCK_PRIVILEGED: '0', SANLOCK_RUN_DIR: directory };
@@ -44,7 +47,8 @@ export async function startSanlock(folder: string, name: string): Promise<Sanloc
     '-G',
     (await run('id', ['-gn'])).stdout.trim(),
   ];
-  const child = spawn('sanlock', ['daemon', '-D', '-w', '0', '-l', '0', '-e', name, ...who], {
+  const grace = graceS === undefined ? [] : ['-g', String(graceS)];
+  const child = spawn('sanlock', ['daemon', '-D', '-w', '0', '-l', '0', '-e', name, ...grace, ...who], {
     env: { ...process.env, ...env, PATH: `${process.env['PATH'] ?? ''}:/usr/sbin` },
     stdio: ['ignore', output, output],
   });

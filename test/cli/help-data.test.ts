@@ -45,9 +45,10 @@ test('an option says how it is written and what it takes', () => {
     repeat: false,
     help: wait.help,
   });
-  const lost = option('--on-lost') as { choices: unknown; needs: unknown };
+  const lost = option('--on-lost') as { choices: unknown };
   assert.deepEqual(lost.choices, ['poweroff', 'restart', 'pause', 'ignore']);
-  assert.equal(lost.needs, '--supervise');
+  const [breaks] = helpData('break').commands;
+  assert.equal(breaks?.options.find(({ name }) => name === '--because')?.needs, '--host-is-dead');
   assert.equal((option('--disk') as { repeat: boolean }).repeat, true);
 });
 

@@ -88,7 +88,7 @@ test('what cannot be repeated is refused, not overridden', () => {
 });
 
 test('what needs another option says so', () => {
-  assert.match(usageOf('run', '--on-lost', 'pause', '--', 'x').message, /only with --supervise/);
+  assert.match(usageOf('break', 'x', '--because', 'y').message, /only with --host-is-dead/);
 });
 
 test('run needs a command behind dashes', () => {

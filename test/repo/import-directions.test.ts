@@ -31,6 +31,7 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
   drivers: [...foundation, 'driver/contract'],
   'drivers/holdfastd': [...foundation, 'driver/contract', 'daemon-client'],
   manager: [...foundation, 'input', 'plan', 'holders', 'driver', 'daemon-client', 'guard'],
+  killpath: [...foundation, 'guard', 'holders', 'drivers/sanlock/client-library', 'manager/qmp-monitor'],
   doctor: [...foundation, 'input', 'plan', 'holders', 'manager'],
   index: [...foundation, 'input', 'plan', 'holders', 'driver', 'daemon-client', 'guard', 'manager', 'doctor'],
   rfc2010: ['index', ...words, 'driver/contract'],

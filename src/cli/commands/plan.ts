@@ -16,7 +16,10 @@ const notPermitted = 77;
 export async function plan({ options }: Parsed): Promise<number> {
   const manager = managerFrom(options);
   try {
-    const checked = await manager.plan(guestFrom(options, undefined), lockOptionsFrom(options));
+    const checked = await manager.plan(guestFrom(options, undefined), {
+      ...lockOptionsFrom(options),
+      runs: 'in place',
+    });
     writeOut(
       options.has('json') ? `${JSON.stringify(checked, null, 2)}\n` : renderPlan(checked, styleFor(1)),
     );

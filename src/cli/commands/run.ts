@@ -1,5 +1,5 @@
 import { basename } from 'node:path';
-import { isHoldfastError } from '../../errors.js';
+import { HoldfastError, isHoldfastError } from '../../errors.js';
 import {
   requireFaithfulArguments,
   runInPlace,
@@ -26,6 +26,7 @@ export async function run({ options, operands }: Parsed): Promise<number> {
   requireFaithfulArguments(command);
   const manager = managerFrom(options);
   try {
+    await requireSomebodyToAct(manager, options);
     for (let again = false; ; again = true) {
       const guard = (await endsByItself(manager)) ? await startGuardEarly() : undefined;
       let hold: Hold;
@@ -49,6 +50,15 @@ export async function run({ options, operands }: Parsed): Promise<number> {
   } finally {
     await manager.close();
   }
+}
+
+/** What is wrong with the drivers is said where they are needed. */
+async function requireSomebodyToAct(manager: Manager, options: OptionValues): Promise<void> {
+  if (!options.has('on-lost') || options.has('supervise')) return;
+  if (await manager.heedsLoss().catch(() => true)) return;
+  throw new HoldfastError('USAGE', '--on-lost makes sense only with --supervise', {
+    remedy: 'Nobody stays beside the command who would hear of a loss. See `holdfast run --help`.',
+  });
 }
 
 /** What the command has done is done, and its status is its own. */
@@ -95,6 +105,7 @@ async function lock(
       ...(again ? { wait: true } : {}),
       ...lockOptionsFrom(options),
       command,
+      runs: options.has('supervise') ? 'beside' : 'in place',
       ...(silent ? {} : { onProgress: sayProgress }),
       ...(line === undefined ? {} : { onWait: (waiting: Waiting) => line.show(waiting) }),
     });

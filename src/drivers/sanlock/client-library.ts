@@ -141,7 +141,7 @@ export function register(): number {
   return result;
 }
 
-/** What the daemon runs instead of SIGTERM; `withPid`: the pid is its last argument. 127 bytes each at most. */
+/** What the daemon runs instead of SIGTERM; `withPid`: the pid is its last argument. 126 bytes each: the rest is cut off. */
 export async function killpath(socket: number, path: string, args: string, withPid: boolean): Promise<void> {
   await done('killpath', () => native.killpath.later(socket, withPid ? 1 : 0, path, args));
 }
@@ -175,6 +175,11 @@ export async function releaseLeases(socket: number, resources: readonly SanlockR
 /** Gives back all that `socket` holds. */
 export async function releaseAllLeases(socket: number): Promise<void> {
   await done('release', () => native.release.later(socket, -1, 1, 0, pointers([])));
+}
+
+/** Gives back all that a process holds, whoever has its connection: of the first one that it has registered. */
+export async function releaseAllOf(pid: number): Promise<void> {
+  await done('release', () => native.release.later(noSocket, pid, 1, 0, pointers([])));
 }
 
 /** What the connection, or the pid, holds: sanlock's own string, as another host takes it. Empty: nothing. */

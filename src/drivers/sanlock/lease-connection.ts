@@ -5,13 +5,15 @@
  * the process that registered, by its pid, if it cannot renew them. A process can register several times, and each
  * connection is its own holder (seen of 3.8.5), so every grant has one.
  */
+import { ftruncateSync, readSync } from 'node:fs';
 import { HoldfastError } from '../../errors.js';
 import { closeDescriptor } from '../../system/descriptors.js';
 import { setInheritable } from '../../system/exec.js';
+import { newMemoryFile } from '../../system/memory-file.js';
 import { peerIsThere } from '../../system/socket-peer.js';
-import { acquireLeases, register, releaseAllLeases, releaseLeases } from './client-library.js';
+import { acquireLeases, killpath, register, releaseAllLeases, releaseLeases } from './client-library.js';
 import { leasesMax, type SanlockResource } from './client-structs.js';
-import { unreachable } from './explain-result.js';
+import { inPlainWords, unreachable } from './explain-result.js';
 import { SanlockError } from './sanlock-error.js';
 
 const watchMs = 500;
@@ -26,6 +28,7 @@ export class LeaseConnection {
   readonly #whenLost = new Set<(reason: HoldfastError) => void>();
   #queue: Promise<unknown> = Promise.resolve();
   #failure: HoldfastError | undefined;
+  #notice: number | undefined;
   #closed = false;
 
   private constructor(descriptor: number) {
@@ -72,19 +75,47 @@ export class LeaseConnection {
     });
   }
 
-  /** Whether the daemon has it still; tells those who want to know if not. */
+  /** What the daemon runs when it cannot renew. To be said before anything is taken. @throws HoldfastError as `open` */
+  killpath(path: string, args: string): Promise<void> {
+    return inPlainWords(() => this.#inTurn(() => killpath(this.descriptor, path, args, true)));
+  }
+
+  /** A descriptor of this process: as soon as somebody writes to it (/proc/PID/fd), the daemon cannot renew what is held. */
+  notice(): number {
+    return (this.#notice ??= newMemoryFile('holdfast-sanlock'));
+  }
+
+  /** Whether the daemon has it still. */
   stillThere(): boolean {
     if (this.#failure !== undefined) return false;
     if (this.#closed || peerIsThere(this.descriptor)) return true;
     this.#failure = new HoldfastError('LOST', 'the sanlock daemon has ended, or has let go of this process', {
       remedy: 'Stop what runs: other hosts can take the leases when they count this one as dead.',
     });
-    watched.delete(this);
-    for (const tell of this.#whenLost) tell(this.#failure);
     return false;
   }
 
-  /** Calls `tell` once if the daemon ends; gives a function that ends that. Keeps no process alive. */
+  /** Whether the daemon waits for the leases to be given back, because it cannot renew them. */
+  isFailing(): boolean {
+    if (this.#closed || this.#notice === undefined) return false;
+    return readSync(this.#notice, Buffer.alloc(1), 0, 1, 0) > 0;
+  }
+
+  /** They have been given back, and can be asked for again. */
+  failedNoLonger(): void {
+    if (this.#notice !== undefined) ftruncateSync(this.#notice);
+  }
+
+  /** Tells those who want to know, once. */
+  look(): void {
+    const reason = this.stillThere() ? (this.isFailing() ? notRenewed() : undefined) : this.#failure;
+    if (reason === undefined) return;
+    watched.delete(this);
+    for (const tell of this.#whenLost) tell(reason);
+    this.#whenLost.clear();
+  }
+
+  /** Calls `tell` once if the daemon ends, or cannot renew; gives a function that ends that. Keeps no process alive. */
   onLoss(tell: (reason: HoldfastError) => void): () => void {
     this.#whenLost.add(tell);
     watched.add(this);
@@ -100,6 +131,7 @@ export class LeaseConnection {
     if (this.#closed) return;
     this.#closed = true;
     watched.delete(this);
+    if (this.#notice !== undefined) closeDescriptor(this.#notice);
     void this.#queue.then(() => closeDescriptor(this.descriptor));
   }
 
@@ -111,8 +143,18 @@ export class LeaseConnection {
   }
 }
 
+function notRenewed(): HoldfastError {
+  return new HoldfastError(
+    'LOST',
+    'sanlock can no longer renew the leases: their storage fails, or does not answer in time',
+    {
+      remedy: 'Stop what runs, and give the leases back: sanlock kills who still has them 40 s later.',
+    },
+  );
+}
+
 function lookAtAll(): void {
-  for (const connection of watched) connection.stillThere();
+  for (const connection of watched) connection.look();
   if (watched.size > 0) return;
   clearInterval(watch);
   watch = undefined;

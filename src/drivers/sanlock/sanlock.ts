@@ -23,6 +23,7 @@ import {
 import { inPlainWords } from './explain-result.js';
 import { LeaseConnection } from './lease-connection.js';
 import { LeaseGroup, type LeasePart } from './lease-group.js';
+import { registerLossProgram } from './loss-program.js';
 import { asResource } from './lease-holders.js';
 import { tokensOf, versionsOf } from './lease-versions.js';
 import { mapToLease, probeLeases } from './probe-leases.js';
@@ -39,6 +40,8 @@ interface GrantState {
   /** Of each lease, by `LOCKSPACE:NAME`, when it was taken. */
   readonly versions: ReadonlyMap<string, bigint>;
   readonly options: AcquireOptions;
+  /** What is to be said of it. */
+  readonly notes?: readonly string[];
   /** No longer to be told of a loss. */
   readonly forget: () => void;
   /** It was given back for a while: the versions to be found again. */
@@ -63,6 +66,7 @@ export default defineDriver(
       'anything against programs that open the disk without asking for a lease',
     ],
     supervise: false,
+    lossActions: ['poweroff', 'pause'],
   },
   (settings) => sanlockDriver(settings),
 );
@@ -105,6 +109,7 @@ function sanlockDriver(given: DriverSettings): Driver {
       ],
       tokens: tokensOf(parts, versions),
       ...(lost === undefined ? {} : { lost }),
+      ...(state.notes === undefined ? {} : { notes: state.notes }),
     };
     grants.set(grant, { ...state, forget });
     return grant;
@@ -120,13 +125,14 @@ function sanlockDriver(given: DriverSettings): Driver {
     requireFew(wanted.length, requests[0]?.resource.label ?? '');
     const connection = LeaseConnection.open();
     try {
+      const notes = await registerLossProgram(connection, options);
       await takeLeases(connection, owner, wanted, settings, options, versionsInState(options.state, wanted));
       const group = new LeaseGroup(connection);
       const versions = await versionsOf(wanted);
       const parts = requests.map((request) =>
         group.add(request, leasesFor(request.resource, settings), wanted),
       );
-      return grantOf({ owner, group, parts, versions, options });
+      return grantOf({ owner, group, parts, versions, options, notes });
     } catch (error) {
       // The daemon gives back what was taken when the connection is closed; asked for it, it has done so already.
       await connection.releaseAll().catch(() => undefined);
@@ -197,10 +203,16 @@ function sanlockDriver(given: DriverSettings): Driver {
       );
       const versions = state.suspended ?? state.versions;
       const there = group.connection.stillThere();
-      if (there && state.suspended === undefined) return grant;
+      if (there && group.connection.isFailing()) {
+        // Nothing runs any more; the daemon kills who still has leases, and lets the lockspace go when nobody has.
+        await group.connection.releaseAll();
+        group.connection.failedNoLonger();
+        state.suspended = versions;
+      } else if (there && state.suspended === undefined) return grant;
       // The daemon may have ended meanwhile: then nothing is left of the old connection.
       const next = there ? group.connection : LeaseConnection.open();
       try {
+        if (!there) await registerLossProgram(next, state.options);
         await takeLeases(next, owner, wanted, settings, options, versions);
         const nextGroup = there ? group : new LeaseGroup(next);
         const nextParts = there

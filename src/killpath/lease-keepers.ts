@@ -1,0 +1,50 @@
+/**
+ * Who may not run without the leases of one connection: the process that has them (the command), whoever inherited the connection, and
+ * all that is below these. A pid alone is not believed: the command may have ended, and left the connection to others.
+ */
+import { belowSpared } from '../guard/below-spared.js';
+import type { NamedProcess } from '../guard/guard-words.js';
+import { hasEnded } from '../guard/stop-targets.js';
+import { descriptorKeepers } from '../system/descriptor-keepers.js';
+import { readProcessStat } from '../system/process.js';
+
+export interface LeaseKeepers extends NamedProcess {
+  /** What the connection is in /proc/PID/fd: `socket:[INODE]`. */
+  readonly link: string;
+}
+
+export interface FoundKeeper extends NamedProcess {
+  /** As in /proc/PID/stat. */
+  readonly state: string;
+}
+
+const init = 1;
+
+/** Those that have not ended. Neither this process nor those above it, sanlock among them. */
+export function findKeepers({ pid, startTime, link }: LeaseKeepers): readonly FoundKeeper[] {
+  const spared = ownLine();
+  const isSpared = (one: NamedProcess): boolean => spared.some((own) => own.pid === one.pid);
+  const roots = [{ pid, startTime }, ...descriptorKeepers(link)].filter(
+    (one) => !isSpared(one) && !hasEnded(one),
+  );
+  const all = roots.flatMap((root) => [root, ...belowSpared(root.pid, spared)]);
+  const found = new Map<number, FoundKeeper>();
+  for (const one of all) {
+    const stat = readProcessStat(one.pid);
+    if (stat === undefined || stat.startTime !== one.startTime || hasEnded(one)) continue;
+    found.set(one.pid, { pid: one.pid, startTime: one.startTime, state: stat.state });
+  }
+  return [...found.values()];
+}
+
+/** This process and those above it. */
+function ownLine(): readonly NamedProcess[] {
+  const line: NamedProcess[] = [];
+  for (let pid = process.pid; pid > init;) {
+    const stat = readProcessStat(pid);
+    if (stat === undefined) break;
+    line.push({ pid, startTime: stat.startTime });
+    pid = stat.ppid;
+  }
+  return line;
+}

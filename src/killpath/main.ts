@@ -1,0 +1,49 @@
+/**
+ * The program that sanlock runs when it cannot renew a lockspace any more (sanlock_killpath): once for each connection, as the user who
+ * started the daemon, 8 I/O timeouts after the last renewal. Who still holds leases 40 s later (`-g`) gets SIGKILL from sanlock, and
+ * the watchdog resets the host if even that does not help.
+ *
+ * Arguments, as `drivers/sanlock/loss-program.ts` gives them, and the pid that registered, which sanlock adds:
+ *   poweroff START LINK PID   nobody stays beside the command: it and all that it has started are ended
+ *   pause START LINK PID      the same are paused, and then the leases are given back
+ *   tell FD PID               somebody does: a byte in that file of his tells him
+ *
+ * Nothing here touches the storage: what it reads is /proc and its own program.
+ */
+import { writeFileSync } from 'node:fs';
+import { argv, exit, stderr } from 'node:process';
+import { raiseAboveOthers } from '../system/hardiness.js';
+import type { LeaseKeepers } from './lease-keepers.js';
+import { pauseKeepers } from './pause-keepers.js';
+import { stopKeepers } from './stop-keepers.js';
+
+const failed = 1;
+
+async function act([action, ...words]: readonly string[]): Promise<void> {
+  const pid = numberFrom(words.at(-1));
+  if (action === 'tell') {
+    // It has to be there already: a file that is made here would tell nobody.
+    writeFileSync(`/proc/${pid}/fd/${numberFrom(words[0])}`, '!', { flag: 'r+' });
+    return;
+  }
+  const [startTime, link = ''] = words;
+  const keepers: LeaseKeepers = { pid, startTime: numberFrom(startTime), link };
+  if (action === 'poweroff') await stopKeepers(keepers);
+  else if (action === 'pause') await pauseKeepers(keepers);
+  else throw new RangeError(`no such action: ${action}`);
+}
+
+function numberFrom(text: string | undefined): number {
+  if (!/^\d+$/.test(text ?? '')) throw new RangeError(`no number: ${text}`);
+  return Number(text);
+}
+
+raiseAboveOthers();
+act(argv.slice(2)).then(
+  () => exit(0),
+  (error: unknown) => {
+    // sanlock's log, where it has one for its children.
+    stderr.write(`holdfast: ${error instanceof Error ? error.message : String(error)}\n`);
+    exit(failed);
+  },
+);
