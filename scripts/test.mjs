@@ -86,6 +86,8 @@ const { status } = spawnSync(
   [
     '--import',
     'tsx',
+    '--import',
+    './test/beds/end-with-tests.ts',
     '--test',
     `--test-concurrency=${availableParallelism()}`,
     `--test-timeout=${testTimeoutMs}`,
