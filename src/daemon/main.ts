@@ -47,7 +47,7 @@ async function main(argv: readonly string[]): Promise<number> {
   // What the daemon starts (virsh, qemu-img) is none of this.
   delete process.env['HOLDFAST_SOCKETS'];
   const options = await readDaemonOptions(command);
-  const gid = options.group === undefined ? undefined : gidOf(options.group);
+  const gid = options.group === undefined ? undefined : ownGroup(options.group, given === undefined);
   if (command.wish === 'check') return say(`${JSON.stringify(options, null, 2)}\n`);
   if (given === undefined) return keep(options, gid, argv, adopted);
   letNewGroupIn(options, gid);
@@ -138,6 +138,18 @@ function letNewGroupIn(options: DaemonOptions, gid: number | undefined): void {
   } catch (error) {
     writeSync(stderr, `holdfastd: the group is not let in: ${causeText(error)}\n`);
   }
+}
+
+/**
+ * A user can give a file to groups of his own only (chown(2)). One that the system's configuration names is meant for root's daemon, and
+ * no reason to have none.
+ */
+function ownGroup(name: string, first: boolean): number | undefined {
+  const gid = gidOf(name);
+  const groups = [process.getegid?.(), ...(process.getgroups?.() ?? [])];
+  if (process.geteuid?.() === 0 || groups.includes(gid)) return gid;
+  if (first) writeSync(stderr, `holdfastd: the group ${name} is not let in: this user is not in it\n`);
+  return undefined;
 }
 
 function gidOf(group: string): number {

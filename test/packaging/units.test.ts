@@ -33,7 +33,7 @@ for (const kind of ['system', 'user'] as const) {
     mkdirSync(runtime, { mode: 0o700 });
     for (const name of names) {
       // Installed it is where systemd looks for programs; here it is any program.
-      const text = textOf(kind, name).replace('ExecStart=holdfastd', 'ExecStart=/bin/true');
+      const text = textOf(kind, name).replace(/^(Exec\w+)=holdfastd/gm, '$1=/bin/true');
       writeFileSync(join(copies, name), text);
     }
     const files = names.map((name) => join(copies, name));
