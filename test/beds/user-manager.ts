@@ -44,9 +44,11 @@ export class UserManager {
     for (const each of ['', ...readdirSync(home, { recursive: true, encoding: 'utf8' })]) {
       chownSync(join(home, each), uid, uid);
     }
-    host.addUnit('user-manager.service', serviceOf(uid, home));
+    // By this name programs tell that they stand below a user's own.
+    const unit = `user@${uid}.service`;
+    host.addUnit(unit, serviceOf(uid, home));
     await host.run('systemctl', 'daemon-reload');
-    await host.run('systemctl', 'start', 'user-manager.service');
+    await host.run('systemctl', 'start', unit);
     return new UserManager(host, uid, home);
   }
 

@@ -3,16 +3,18 @@
  * longer than its lock in the cluster, and one that is followed by a start costs no guest.
  */
 import assert from 'node:assert/strict';
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { chmodSync, chownSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, beforeEach, describe, test } from 'node:test';
-import { commandFolder, type Running } from '../beds/command.js';
+import { commandFolder, start, type Running } from '../beds/command.js';
 import { LockClient } from '../beds/lock-client.js';
 import { rawDisk } from '../beds/qemu.js';
 import { SystemdHost } from '../beds/systemd-host.js';
 import { until } from '../beds/until.js';
+import { UserManager } from '../beds/user-manager.js';
 import { lacks } from '../needs.js';
 
+const nobody = 65_534;
 const folder = commandFolder();
 const configuration = join(folder, 'holdfast.toml');
 const settings = `[driver.etcd]\nendpoints = ["http://127.0.0.1:2379"]\nttl = 10\nreserve = "0s"\n`;
@@ -23,7 +25,7 @@ ExecStart=holdfastd --config ${configuration} --driver etcd,fcntl
 
 describe(
   'the guard of the host, under systemd',
-  { skip: lacks('root', 'unshare', 'systemd', 'etcd') },
+  { skip: lacks('root', 'unshare', 'systemd', 'etcd', 'setpriv') },
   () => {
     let host: SystemdHost;
     let disks = 0;
@@ -68,13 +70,16 @@ describe(
       process.child.exitCode === null && process.child.signalCode === null;
 
     /** One that takes no notice of SIGTERM, with a disk that is locked in the cluster. */
-    async function guestWithDisk(): Promise<Guest> {
+    async function guestWithDisk(socket = 'run/libvirt/virtlockd-sock', as?: UserManager): Promise<Guest> {
       const disk = join(folder, `disk${++disks}.raw`);
       rawDisk(disk);
-      const process = host.start('sh', '-c', 'trap "" TERM; echo $$; while :; do sleep 1; done');
+      if (as !== undefined) chownSync(disk, nobody, nobody);
+      const words = ['sh', '-c', 'trap "" TERM; echo $$; while :; do sleep 1; done'] as const;
+      const [program, ...args] = [...(as?.enter ?? host.enter), ...words];
+      const process = start(program, args);
       await process.says('\n');
       const pid = Number(process.stdout);
-      const client = await LockClient.connect(join(host.root, 'run/libvirt/virtlockd-sock'));
+      const client = await LockClient.connect(join(host.root, socket));
       const owner = { uuid: Buffer.alloc(16, disks), name: `guest${disks}`, id: disks, pid };
       assert.equal(await client.call({ call: 'register', owner, flags: 0 }), undefined);
       const refused = await client.call({ call: 'acquire', path: '', name: disk, flags: 0 });
@@ -133,6 +138,44 @@ describe(
         async () => (await host.try('pgrep', '-f', 'guard.js processes')).stdout.trim() === '',
         'the guard to end',
       );
+    });
+
+    test('systemd gives the guard no scope: the log says so, and it guards as long as the service is there', async () => {
+      await host.run('systemctl', 'stop', 'holdfastd.service');
+      await host.run('mount', '--bind', '/bin/false', '/usr/bin/systemd-run');
+      try {
+        await host.run('systemctl', 'start', 'holdfastd.service');
+        await serves();
+        const guest = await guestWithDisk();
+        assert.match(await journal(), /guard ends with the service/);
+        const keeper = await shown('MainPID');
+        const daemons = (await host.run('pgrep', '-P', keeper)).split('\n').filter((pid) => pid !== '');
+        await host.run('kill', '-STOP', keeper, ...daemons);
+        assert.equal(await ranWhenTaken(guest), false);
+        await host.run('kill', '-CONT', keeper, ...daemons);
+      } finally {
+        await host.run('umount', '/usr/bin/systemd-run');
+        await host.run('systemctl', 'kill', '--signal=KILL', '--kill-whom=all', 'holdfastd.service');
+      }
+    });
+
+    test("a user's own daemon: its guard has a scope of the user's systemd, and outlives the service", async () => {
+      await host.run('systemctl', 'stop', 'holdfastd.service', 'holdfastd.socket', 'holdfastd-api.socket');
+      chmodSync(folder, 0o755);
+      const user = await UserManager.start(host, folder, nobody);
+      const own = join(folder, 'home/holdfast.toml');
+      writeFileSync(own, settings, { mode: 0o600 });
+      chownSync(own, nobody, nobody);
+      const units = join(folder, 'home/.config/systemd/user/holdfastd.service.d');
+      mkdirSync(units, { recursive: true });
+      writeFileSync(join(units, 'override.conf'), override.replace(configuration, own));
+      const systemctl = (...words: string[]): Promise<string> => user.run('systemctl', '--user', ...words);
+      await systemctl('daemon-reload');
+      await systemctl('start', 'holdfastd.socket', 'holdfastd-api.socket', 'holdfastd.service');
+      const guest = await guestWithDisk(`run/user/${nobody}/libvirt/virtlockd-sock`, user);
+      assert.match(await systemctl('list-units', '--type=scope', '--state=running'), /holdfast-guard-/);
+      await systemctl('stop', 'holdfastd.socket', 'holdfastd-api.socket', 'holdfastd.service');
+      assert.equal(await ranWhenTaken(guest), false);
     });
 
     for (const mode of ['mixed', 'control-group', 'process'] as const) {
