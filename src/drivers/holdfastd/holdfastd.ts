@@ -23,6 +23,7 @@ import type { DaemonDriver, DaemonHold, DaemonState } from '../../daemon-client/
 import { DaemonClient } from '../../daemon-client/daemon-client.js';
 import { causeText, isHoldfastError } from '../../errors.js';
 import { randomUuid } from '../../system/random.js';
+import type { LossAction } from '../../vocabulary.js';
 import { giveBack, giveBackByWitness } from './give-back.js';
 import { lossOf } from './hold-loss.js';
 import { readHoldfastdSettings } from './holdfastd-settings.js';
@@ -58,6 +59,7 @@ export default defineDriver(
       'what the drivers of the daemon do not guarantee',
     ],
     supervise: false,
+    passesLossWish: true,
   },
   (settings) => holdfastdDriver(settings),
 );
@@ -67,6 +69,8 @@ async function holdfastdDriver(given: DriverSettings): Promise<Driver> {
   const daemon = new DaemonClient(settings.socket);
   const { drivers, failure } = await driversOf(daemon);
   const grants = new WeakMap<Grant, GrantState>();
+  /** What is held otherwise is held as long as its owner lives, and a daemon of an earlier version does not know the field. */
+  const canLose = drivers.length === 0 || drivers.some(({ reach }) => reach === 'cluster');
 
   const grantOf = (
     held: Held | undefined,
@@ -101,7 +105,7 @@ async function holdfastdDriver(given: DriverSettings): Promise<Driver> {
   const acquire = async (
     owner: Owner,
     requests: readonly LockRequest[],
-    { signal }: Pick<AcquireOptions, 'signal'>,
+    { signal, lossWish }: AcquireOptions,
   ): Promise<Grant> => {
     if (signal.aborted) {
       throw new HoldfastError('ABORTED', 'the caller gave up; nothing is locked', { cause: signal.reason });
@@ -110,7 +114,10 @@ async function holdfastdDriver(given: DriverSettings): Promise<Driver> {
     const witness = Witness.make(settings.witnessDir);
     try {
       // Not given up halfway: what is granted then, the manager gives back.
-      const hold = await daemon.lock(owner, requests, witness.path, asPlanned);
+      const hold = await daemon.lock(owner, requests, witness.path, {
+        ...asPlanned,
+        onLost: canLose ? daemonsAction(lossWish) : undefined,
+      });
       return grantOf({ id: hold.id, witness }, asAsked(hold, requests));
     } catch (error) {
       witness.letGo(() => undefined);
@@ -211,6 +218,11 @@ const labels = (requests: readonly LockRequest[]): string[] => requests.map(({ r
 const asPlanned = { wait: false, allowUnlocked: true, explain: false } as const;
 const nothing = { requests: [], tokens: {}, notes: [] } as const;
 const pausing: readonly string[] = ['suspend', 'resume'];
+
+/** Whoever stays beside the command starts it again; for the daemon it is to be ended then. */
+function daemonsAction(wish: AcquireOptions['lossWish']): LossAction | undefined {
+  return wish?.action === 'restart' && wish.supervised ? 'poweroff' : wish?.action;
+}
 
 /** What the daemon can lock, or why that is not known: it may run when something is to be locked. */
 async function driversOf(

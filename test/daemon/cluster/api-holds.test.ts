@@ -215,6 +215,60 @@ describe('a hold of the API in a cluster', { skip: lacks('root', 'unshare', 'etc
     await whileStopped(one, async () => assert.equal(await isAliveWhenTaken('i1', owner.pid), true));
   });
 
+  const isStopped = (pid: number): boolean =>
+    /^State:\s+T/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'));
+
+  async function whileEtcdIsAway(work: () => Promise<void>): Promise<void> {
+    etcd.members[0]?.signal('SIGSTOP');
+    try {
+      await work();
+    } finally {
+      etcd.members[0]?.signal('SIGCONT');
+    }
+  }
+
+  test('what is to become of the owner can be said: of each hold, and the domain says it too', async () => {
+    const one = await newHost('on_lost = "pause"');
+    const [ignored, paused, ended] = [await newOwner(), await newOwner(), await newOwner()];
+    const owner = ({ pid }: { readonly pid: number }): object => ({ name: 'web', uuid: randomUUID(), pid });
+    const answers = [
+      await apiOf(one).post('/v1/holds', { xml: xmlOf('n1'), owner: owner(ignored), onLost: 'ignore' }),
+      await apiOf(one).post('/v1/holds', { xml: xmlOf('n2'), owner: owner(paused) }),
+      await apiOf(one).post('/v1/holds', {
+        xml: xmlOf('n3').replace('<devices>', '<on_lockfailure>poweroff</on_lockfailure><devices>'),
+        owner: owner(ended),
+      }),
+    ];
+    for (const { status, text } of answers) assert.equal(status, 201, text);
+    assert.deepEqual(
+      answers.map(({ data }) => (data as { readonly onLost?: string }).onLost),
+      ['ignore', undefined, 'poweroff'],
+    );
+    // The next one knows it as well.
+    await one.killDaemon();
+    const known = (await apiOf(one).get('/v1/holds')).data as readonly { readonly onLost?: string }[];
+    assert.deepEqual(known.map(({ onLost }) => onLost ?? '').toSorted(), ['', 'ignore', 'poweroff']);
+    await whileEtcdIsAway(async () => {
+      await until(() => isStopped(paused.pid) && !lives(ended), 'one to be stopped, and one to end', 60_000);
+      assert.ok(lives(ignored) && !isStopped(ignored.pid));
+    });
+    await until(() => !isStopped(paused.pid), 'it to go on', 60_000);
+    assert.equal((await ask(two, 'n2', process.pid)).status, 409);
+  });
+
+  test('a command can be started again only by who stays beside it: the daemon refuses that', async () => {
+    const one = await newHost();
+    const owner = await newOwner();
+    const wish = { xml: xmlOf('o1'), owner: { name: 'o1', uuid: randomUUID(), pid: owner.pid } };
+    const refused = await apiOf(one).post('/v1/holds', { ...wish, onLost: 'restart' });
+    assert.equal(refused.status, 501, refused.text);
+    assert.match(refused.text, /cannot start a command again/);
+    assert.equal((await apiOf(one).post('/v1/holds', { ...wish, onLost: 'burn' })).status, 400);
+    assert.deepEqual((await apiOf(one).get('/v1/holds')).data, []);
+    // Nothing of it is left.
+    assert.equal((await apiOf(one).post('/v1/holds', { ...wish, onLost: 'poweroff' })).status, 201);
+  });
+
   test('neither the daemon nor its keeper can be the owner', async () => {
     const one = await newHost();
     for (const pid of [1, one.daemonPid(), one.keeperPid]) {
@@ -243,8 +297,41 @@ describe('a hold of the API in a cluster', { skip: lacks('root', 'unshare', 'etc
     assert.equal(await command.exited, 128 + 9);
   });
 
-  test('a supervisor that hears of the loss has time to stop its command and to begin anew', async () => {
+  const looping = 'echo "start $$."; while :; do sleep 1; done';
+
+  test("run in place: --on-lost is the daemon's to do", async () => {
     const one = await newHost();
+    const refused = runOn(one, 'q1', looping, ['--on-lost', 'restart']);
+    assert.notEqual(await refused.exited, 0);
+    assert.match(refused.stderr, /cannot start a command again/);
+    const command = runOn(one, 'q1', looping, ['--on-lost', 'pause']);
+    await command.says('.\n');
+    await whileEtcdIsAway(() => until(() => isStopped(command.pid), 'it to be stopped', 60_000));
+    await until(() => !isStopped(command.pid), 'it to go on', 60_000);
+    assert.equal((await ask(two, 'q1', process.pid)).status, 409);
+    command.child.kill('SIGKILL');
+    await command.exited;
+  });
+
+  test('a supervisor that pauses its command, and the daemon that stops both: all goes on when it is held again', async () => {
+    const one = await newHost();
+    const command = runOn(one, 'r1', looping, ['--supervise', '--on-lost', 'pause']);
+    await command.says('.\n');
+    const pid = Number(/start (\d+)/.exec(command.stdout)?.[1]);
+    // It listens from half a second after its start on.
+    await pause(2_000);
+    await whileEtcdIsAway(() =>
+      until(() => isStopped(pid) && isStopped(command.pid), 'both to stop', 60_000),
+    );
+    await until(() => !isStopped(command.pid) && !isStopped(pid), 'both to go on', 60_000);
+    assert.equal((await ask(two, 'r1', process.pid)).status, 409);
+    command.child.kill('SIGTERM');
+    await command.exited;
+  });
+
+  test('a supervisor that hears of the loss has time to stop its command and to begin anew', async () => {
+    // A twelfth of that is the time that it has, and a busy machine needs some.
+    const one = await newHost('', 24);
     const more = ['--supervise', '--on-lost', 'restart'];
     const command = runOn(one, 'm1', 'echo "start $$."; exec sleep 600', more);
     const pids = (): number[] => [...command.stdout.matchAll(/start (\d+)/g)].map(([, pid]) => Number(pid));
@@ -255,7 +342,16 @@ describe('a hold of the API in a cluster', { skip: lacks('root', 'unshare', 'etc
     etcd.members[0]?.signal('SIGSTOP');
     await until(() => !isAlive(first), 'its end', 60_000);
     etcd.members[0]?.signal('SIGCONT');
-    await until(() => pids().length === 2, 'another start', 60_000);
+    await until(
+      () => pids().length === 2,
+      () =>
+        `another start; it says: ${command.stderr}\n${one
+          .log()
+          .slice(-20)
+          .map((line) => JSON.stringify(line))
+          .join('\n')}`,
+      60_000,
+    );
     assert.equal((await ask(two, 'm1', process.pid)).status, 409);
     command.child.kill('SIGTERM');
     await command.exited;

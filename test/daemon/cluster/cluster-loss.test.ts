@@ -116,8 +116,10 @@ describe('a lock that is lost', { skip: lacks('root', 'unshare', 'etcd') }, () =
     assert.equal(await release(one, web2, 'd2'), 'ok');
   });
 
-  const isStopped = ({ process: { pid } }: Guest): boolean =>
-    /^State:\s+T/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'));
+  const isStopped = ({ process: { pid, signalCode } }: Guest): boolean => {
+    assert.equal(signalCode, null, 'by this it has ended');
+    return /^State:\s+T/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'));
+  };
 
   test('guests that are to be paused are; they go on when their locks are held again, and not before', async () => {
     const guest = newGuest('web1');
