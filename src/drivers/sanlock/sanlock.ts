@@ -2,10 +2,10 @@
  * The sanlock driver: leases on shared storage, kept by the sanlock daemon of each host.
  *
  * Guarantees: a lease that is granted is nobody else's in the cluster as long as this process or any that inherited the grant's
- * descriptors lives and the daemon can renew. A host that cannot renew ends its holders (SIGTERM, then SIGKILL, to the
- * pid that asked, which is the command's) and is reset by its watchdog before anybody else gets what it had.
- * Does not guarantee: that children of a command which outlive it are ended with it: sanlock knows one pid. Anything if the
- * daemon runs without its watchdog (`-w 0`).
+ * descriptors lives and the daemon can renew. A host that cannot renew ends its holders (by `killpath/`, then with SIGKILL
+ * to the pid that asked, which is the command's) and is reset by its watchdog before anybody else gets what it had.
+ * Does not guarantee: that what has left the command, and closed the descriptors that it inherited, is ended with it. Anything if
+ * the daemon runs without its watchdog (`-w 0`).
  * Depends on: sanlock 3 and its client library, a joined lockspace, leases that were made; and all who use a disk
  * calling it by the same lease, as libvirt's plugin does.
  */
@@ -59,7 +59,7 @@ export default defineDriver(
       'the command itself is the holder: sanlock knows its pid, and ends it if the leases cannot be kept',
     ],
     doesNotGuarantee: [
-      'that what a command leaves running is ended with it: sanlock knows one pid',
+      'that what has left the command, and closed what it inherited, is ended with it',
       'anything where sanlock runs without its watchdog',
       'that a disk is kept from those who call it by a path that is not known here: libvirt names its lease by the path alone',
       'that readers can share a disk: reading is locked exclusively',

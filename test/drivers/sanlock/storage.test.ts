@@ -179,6 +179,18 @@ describe('the storage of leases is lost', { skip, concurrency: true }, () => {
     assert.match(host.log(), new RegExp(`kill ${running.pid} sig 9`));
   });
 
+  test('the daemon is killed: a command that runs alone goes on; with a supervisor it is ended', async (t) => {
+    const [alone, beside] = await Promise.all([site(t), site(t)]);
+    const [one, other] = [alone.run([], family), beside.run(['--supervise'], family)];
+    for (const running of [one, other]) await running.says('ready');
+    await Promise.all([alone.host.stop(), beside.host.stop()]);
+    const { status, stderr } = await other.ended;
+    assert.equal(status, 74, stderr);
+    assert.match(stderr, /the sanlock daemon has ended/);
+    assert.ok(pidsIn(other.stdout).every(isGone));
+    assert.ok(!pidsIn(one.stdout).some(isGone));
+  });
+
   test('an answer before the time is over: nothing happens', async (t) => {
     const { host, storage, run, holds } = await site(t);
     const running = run([], family);
