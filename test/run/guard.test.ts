@@ -27,9 +27,12 @@ afterEach(() => {
   runs.clear();
 });
 
-/** Two that have left its session, one of them deaf; one of its own; and the shell. */
-const script = `${daemonizing('exec sleep 1001')}; ${daemonizing('trap "" TERM; exec sleep 1003')}
-sleep 1002 & echo up; wait`;
+/** Two that have left its session, of which one may be deaf; one of its own; and the shell. */
+const scriptWith = (third: string): string =>
+  `${daemonizing('exec sleep 1001')}; ${daemonizing(third)}\nsleep 1002 & echo up; wait`;
+const deaf = scriptWith('trap "" TERM; exec sleep 1003');
+/** All of it ends at once when it is told to, where a deaf one is waited for. */
+const mild = scriptWith('exec sleep 1003');
 const count = 4;
 /** Closes all of its descriptors first, the locks' too. */
 const closing = [
@@ -38,7 +41,10 @@ const closing = [
   'import os,sys; os.closerange(3, 500); os.execvp("sh", ["sh", "-c", sys.argv[1]])',
 ];
 
-async function up(options: readonly string[] = []): Promise<{ running: Running; processes: RunProcesses }> {
+async function up(
+  options: readonly string[] = [],
+  script = deaf,
+): Promise<{ running: Running; processes: RunProcesses }> {
   const running = runs.run(options, [...closing, script]);
   await running.says('up');
   return { running, processes: await processesOf(running, count) };
@@ -97,7 +103,7 @@ describe('as any supervised command', () => {
   });
 
   test('as long as the lock is renewed nobody is touched, also where a renewal is late', async () => {
-    const { running, processes } = await up();
+    const { running, processes } = await up([], mild);
     for (let round = 0; round < 3; round++) {
       await wait(ttlMs * 0.6);
       runs.stopRenewals(true);
@@ -227,7 +233,7 @@ while time.time() < ends:
   }
 
   test('a guard that is killed again and again is not started again at once', async () => {
-    const { running, processes } = await up();
+    const { running, processes } = await up([], mild);
     const killed = new Set([processes.guard.pid]);
     process.kill(processes.guard.pid, 'SIGKILL');
     const ends = Date.now() + 4_000;
@@ -360,7 +366,7 @@ describe('pause', () => {
     });
 
     test(`the guard gets ${signal}: all is stopped in time, and goes on`, async () => {
-      const { running, processes } = await up(pausing);
+      const { running, processes } = await up(pausing, mild);
       process.kill(processes.guard.pid, signal);
       runs.stopRenewals(true);
       await until(() => stopped(processes), 'all to be stopped');
