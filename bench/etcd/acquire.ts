@@ -2,14 +2,13 @@
  * Acquire of a guest with some disks against a bare put of one key, through the same client to the same etcd; and against a bare
  * transaction that compares and writes as many keys, which is what etcd itself takes for it.
  */
-import { randomUUID } from 'node:crypto';
 import etcdDriver from '../../src/drivers/etcd/etcd.js';
 import type { EtcdClient } from '../../src/drivers/etcd/client/etcd-client.js';
 import type { TxnRequest } from '../../src/drivers/etcd/client/messages.js';
 import type { Grant } from '../../src/driver/contract.js';
-import type { LockRequest, Owner, Resource } from '../../src/vocabulary.js';
 import { isEmpty } from '../../src/drivers/etcd/lock-transaction.js';
 import { median } from '../measure.js';
+import { simulatedGuest } from './simulated-guest.js';
 
 const diskCounts = [1, 4, 16];
 const rounds = Number(process.env['BENCH_ROUNDS'] ?? 40);
@@ -38,30 +37,6 @@ function sameShape(locks: number, lease: bigint, call: number): TxnRequest {
   };
 }
 
-function named(identity: string): Resource {
-  const kind = identity.startsWith('domain:') ? 'domain' : 'disk';
-  return { kind, identity, label: identity, storage: 'name', scope: 'cluster' };
-}
-
-/** A guest's own uuid, and its disks on network storage; sorted, as the manager sorts. */
-function guest(disks: number): { readonly owner: Owner; readonly requests: readonly LockRequest[] } {
-  const uuid = randomUUID();
-  const owner: Owner = {
-    kind: 'domain',
-    name: 'bench',
-    uuid,
-    pid: process.pid,
-    startTime: 1,
-    host: 'bench',
-    hostId: 'b'.repeat(32),
-  };
-  const requests = [
-    named(`domain:${uuid}`),
-    ...Array.from({ length: disks }, (_, n) => named(`net:rbd:pool/${uuid}-${String(n).padStart(2, '0')}`)),
-  ].map((resource) => ({ resource, mode: 'exclusive' as const }));
-  return { owner, requests };
-}
-
 export async function acquireFigures(
   endpoints: readonly string[],
   client: EtcdClient,
@@ -72,7 +47,7 @@ export async function acquireFigures(
   const figures: AcquireFigure[] = [];
   try {
     for (const disks of diskCounts) {
-      const guests = Array.from({ length: calls }, () => guest(disks));
+      const guests = Array.from({ length: calls }, () => simulatedGuest(disks));
       const transactions = guests.map((_, call) => sameShape(disks + 1, lease, call));
       const times = { acquire: [] as number[], transaction: [] as number[], put: [] as number[] };
       // The first round does not count: the connections, the lease, and compiled code come with it.

@@ -1,11 +1,14 @@
-/** The figures of the driver etcd: `npm run bench:etcd [-- acquire|command|failover]`. A real etcd with one member, on a real disk; with three
- * for the failover, which takes some minutes. */
+/**
+ * The figures of the driver etcd: `npm run bench:etcd [-- acquire|command|crowd|failover]`. A real etcd with one member, on a real disk;
+ * two for the crowd, which takes two minutes, and three for the failover, which takes some more.
+ */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { cpus, loadavg, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { startEtcd } from '../../test/beds/etcd.js';
 import { acquireFigures } from './acquire.js';
 import { commandFigures } from './command.js';
+import { crowdFigures } from './crowd.js';
 import { failoverFigures } from './failover.js';
 
 const acquireGoal = 1.3;
@@ -50,6 +53,7 @@ try {
   } finally {
     await cluster.stop();
   }
+  if (wants('crowd')) await crowdFigures(folder, say);
   if (wants('failover')) await failoverFigures(folder, say);
 } finally {
   rmSync(folder, { recursive: true, force: true });
