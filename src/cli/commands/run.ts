@@ -106,7 +106,7 @@ async function lock(
       ...lockOptionsFrom(options),
       command,
       runs: options.has('supervise') ? 'beside' : 'in place',
-      ...(silent ? {} : { onProgress: sayProgress }),
+      ...(options.has('quiet') ? {} : { onProgress: (one) => sayProgress(one, options.has('json')) }),
       ...(line === undefined ? {} : { onWait: (waiting: Waiting) => line.show(waiting) }),
     });
   } finally {
@@ -114,7 +114,12 @@ async function lock(
   }
 }
 
-function sayProgress({ what, expectedMs, mostMs }: AcquireProgress): void {
+function sayProgress(progress: AcquireProgress, json: boolean): void {
+  if (json) {
+    writeError(`${JSON.stringify({ progress })}\n`);
+    return;
+  }
+  const { what, expectedMs, mostMs } = progress;
   const [usual, most] = [expectedMs, mostMs].map((ms) => Math.ceil(ms / 1000));
   writeError(`holdfast: ${printable(what)}: ${usual} s if all is well, at most ${most} s\n`);
 }

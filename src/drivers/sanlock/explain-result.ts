@@ -114,7 +114,7 @@ export function leaseFault(error: SanlockError, lease: LeaseName, label: string)
 export function notJoined({ lockspace }: LeaseName, label: string, cause?: unknown): HoldfastError {
   return new HoldfastError('NOT_JOINED', `${label}: this host has not joined the lockspace ${lockspace}`, {
     resource: label,
-    remedy: `Join it, with a number that no other host has: sanlock client add_lockspace -s ${quoted(lockspace)}:HOST_ID:PATH:OFFSET (20 to 200 s), or see who should (oVirt, lvmlockd, libvirt do).`,
+    remedy: `Join it, with a number that no other host has: sanlock client add_lockspace -s ${quoted(lockspace)}:HOST_ID:PATH:OFFSET (20 to 200 s), or let Holdfast do it: lockspaces in [driver.sanlock]. See first whether somebody else should (oVirt, lvmlockd, libvirt).`,
     ...(cause === undefined ? {} : { cause }),
   });
 }

@@ -1,6 +1,6 @@
 /**
- * Joins libvirt's lockspace of disks, as libvirt itself does when it starts: only that one, because only of that one
- * the place and this host's number are known here.
+ * Joins a lockspace whose place and this host's number in it are known: libvirt's of disks, as libvirt itself does when it starts, and
+ * those of the settings.
  *
  * With the I/O timeout T it takes 2T if the host left properly the last time, and until its last life counts as dead if not: 8T and 60 s
  * after that one's last renewal, and some T more.
@@ -75,7 +75,7 @@ function failed(
       cause,
       remedy:
         code === 'hostIdBusy' || code === 'EINVAL'
-          ? 'Another host uses that number, or this one has joined with another: see host_id in qemu-sanlock.conf and `sanlock client status`.'
+          ? 'Another host uses that number, or this one has joined with another: see host_id in qemu-sanlock.conf, lockspaces in [driver.sanlock], and `sanlock client status`.'
           : `See sanlock's log, and try: sanlock client add_lockspace -s ${place}`,
     },
   );

@@ -42,7 +42,7 @@ type Name = (typeof libvirtSanlockNames)[number];
 /** libvirt's own. */
 const diskLeaseDirDefault = '/var/lib/libvirt/sanlock';
 /** As many as a lockspace of 1 MiB with sectors of 512 bytes has; one of any other form has fewer. */
-const hostIdMax = 2000;
+export const hostIdMax = 2000;
 
 /**
  * `given`: `[driver.sanlock]`; names that are not of this list are somebody else's. `directories`: where libvirt's

@@ -4,10 +4,11 @@ import { HoldfastError } from '../../errors.js';
 import { monotonicMs } from '../../system/clock.js';
 import { makeMissingLease, makeMissingLockspace } from './automatic-lease.js';
 import { joinedLockspaces } from './client-library.js';
+import type { SanlockLockspace } from './client-structs.js';
 import { joinLockspace } from './join-lockspace.js';
 import type { LeaseConnection } from './lease-connection.js';
 import { asResource } from './lease-holders.js';
-import { diskLockspace, diskLockspacePath } from './libvirt-lease-names.js';
+import { diskLockspace, diskLockspacePath, type LeaseName } from './libvirt-lease-names.js';
 import { SanlockError } from './sanlock-error.js';
 import type { SanlockSettings } from './sanlock-settings.js';
 import { explainRefusal, leaseKey, type WantedLease } from './wanted-leases.js';
@@ -59,22 +60,41 @@ export async function takeLeases(
   }
 }
 
-/** Joins the lockspace of disks if it is missing and this host's number is known; false: nothing could be done. */
+/**
+ * Joins what is missing of the lockspaces, as far as their places and this host's numbers are known, and waits for those that somebody
+ * is just joining; false: nothing could be done.
+ */
 async function join(
   wanted: readonly WantedLease[],
   settings: SanlockSettings,
   options: AcquireOptions,
 ): Promise<boolean> {
-  const { diskLeaseDir, hostId, ioTimeoutSeconds = 0 } = settings;
-  const disk = wanted.find(({ lease }) => lease.automatic);
-  if (disk === undefined || diskLeaseDir === undefined || hostId === undefined) return false;
-  const there = (await joinedLockspaces()).find(({ name }) => name === diskLockspace);
-  if (there?.state === 'joined') return false;
-  const lockspace = { name: diskLockspace, hostId, path: diskLockspacePath(diskLeaseDir), offset: 0 };
-  const { label } = disk.request.resource;
-  await makeMissingLockspace(lockspace, ioTimeoutSeconds, label, settings);
-  await joinLockspace(lockspace, ioTimeoutSeconds, label, options);
-  return true;
+  const there = await joinedLockspaces();
+  const first = new Map(wanted.toReversed().map((one) => [one.lease.lockspace, one]));
+  const missing = [...first].flatMap(([name, { lease, request }]) => {
+    const known = there.find((one) => one.name === name);
+    if (known?.state === 'joined') return [];
+    const lockspace = known?.state === 'adding' ? known : placeOf(lease, settings);
+    return lockspace === undefined ? [] : [{ lockspace, label: request.resource.label, lease }];
+  });
+  const failure = new AbortController();
+  const signal = AbortSignal.any([options.signal, failure.signal]);
+  // At once, since each takes its time. The first that fails is what is said.
+  await Promise.all(
+    missing.map(async ({ lockspace, label, lease }) => {
+      const { ioTimeoutSeconds = 0 } = settings;
+      if (lease.automatic) await makeMissingLockspace(lockspace, ioTimeoutSeconds, label, settings);
+      await joinLockspace(lockspace, ioTimeoutSeconds, label, { ...options, signal });
+    }),
+  ).finally(() => failure.abort());
+  return missing.length > 0;
+}
+
+function placeOf(lease: LeaseName, settings: SanlockSettings): SanlockLockspace | undefined {
+  const { diskLeaseDir, hostId, lockspaces = [] } = settings;
+  if (!lease.automatic) return lockspaces.find(({ name }) => name === lease.lockspace);
+  if (diskLeaseDir === undefined || hostId === undefined) return undefined;
+  return { name: diskLockspace, hostId, path: diskLockspacePath(diskLeaseDir), offset: 0 };
 }
 
 /** What is over in a moment: a lease that is being given back, or that libvirt is just making. */

@@ -83,6 +83,26 @@ test('the command is the holder that sanlock watches, and has its token', { skip
   assert.match(next.stdout, new RegExp(`cluster:${key}:2`));
 });
 
+test('a lockspace that is joined first is told of, in words and as data', { skip }, async () => {
+  for (const [name, flag] of [
+    ['words', []],
+    ['data', ['--json']],
+  ] as const) {
+    const other = await makeLockspace(join(folder, name), name);
+    const { lease: place } = await makeLease(other, 0);
+    const config = join(folder, `${name}.toml`);
+    writeFileSync(config, `[driver.sanlock]\nio_timeout = 1\nlockspaces = ["${name}:1:${other.path}:0"]\n`, {
+      mode: 0o600,
+    });
+    const words = `${name}:${place?.key}:${place?.path}:1M`;
+    const { status, stderr } = await call(run(words, `--config=${config}`, ...flag, '--', 'true'));
+    assert.equal(status, 0, stderr);
+    const what = `joining the lockspace ${name} as host 1`;
+    if (name === 'words') assert.ok(stderr.includes(`${what}: 2 s if all is well, at most 74 s\n`), stderr);
+    else assert.deepEqual(JSON.parse(stderr), { progress: { what, expectedMs: 2000, mostMs: 74_000 } });
+  }
+});
+
 test('what the command leaves running keeps the lease', { skip }, async () => {
   const { key, words } = await lease();
   const { status } = await call(run(words, '--', 'sh', '-c', 'sleep 600 > /dev/null 2>&1 & exit 3'));

@@ -5,6 +5,7 @@ import { chmodSync, existsSync, mkdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import test, { after, before } from 'node:test';
 import type { AcquireProgress, Driver, DriverSettings, Grant } from '../../../src/driver/contract.js';
+import { addLockspace } from '../../../src/drivers/sanlock/client-library.js';
 import sanlockDriver from '../../../src/drivers/sanlock/sanlock.js';
 import { isHoldfastError, type HoldfastError } from '../../../src/errors.js';
 import type { LockRequest, Mode, Owner, Resource } from '../../../src/vocabulary.js';
@@ -276,6 +277,52 @@ test(
     );
   },
 );
+
+test(
+  'a lockspace of the settings is joined, and one that somebody is just joining waited for, with a word of how long',
+  { skip },
+  async () => {
+    const [named, begun, unknown] = await Promise.all(
+      ['named', 'begun', 'unknown'].map((name) => makeLockspace(join(folder, `ls: ${name}`), name)),
+    );
+    assert.ok(named !== undefined && begun !== undefined && unknown !== undefined);
+    const resources = await Promise.all([named, begun].map((each) => makeLease(each, 0)));
+    const place = named.path.replaceAll(':', '\\:');
+    const driver = await start({ ...settings, io_timeout: 1, lockspaces: [`named:1:${place}:0`] });
+    await addLockspace({ name: begun.lockspace, hostId: 1, path: begun.path, offset: 0 }, 1);
+    const progress: AcquireProgress[] = [];
+    const options = { signal, progress: (one: AcquireProgress) => void progress.push(one) };
+    const grant = await driver.acquire(owner, asked(resources), options);
+    assert.deepEqual(progress.map(({ what }) => what).toSorted(), [
+      'joining the lockspace begun as host 1',
+      'joining the lockspace named as host 1',
+    ]);
+    assert.deepEqual(Object.values(grant.tokens).toSorted(), ['begun:lease-0:1', 'named:lease-0:1']);
+    await driver.release(grant);
+    const refused = await refusal(take(driver, [await makeLease(unknown, 0)]));
+    assert.equal(refused.code, 'NOT_JOINED');
+    assert.match(refused.remedy, /add_lockspace -s unknown:HOST_ID.*lockspaces in \[driver\.sanlock\]/);
+  },
+);
+
+test('lockspaces of the settings are written as sanlock writes them', { skip }, async () => {
+  for (const wrong of [
+    'ls:1:/p:0',
+    ['ls:1:p:0'],
+    ['ls:0:/p:0'],
+    ['ls:2001:/p:0'],
+    ['ls:/p:0'],
+    ['ls:1:/p'],
+    [1],
+  ]) {
+    await assert.rejects(
+      start({ ...settings, lockspaces: wrong }),
+      { code: 'CONFIG' },
+      JSON.stringify(wrong),
+    );
+  }
+  await start({ ...settings, lockspaces: ['ls:2000:/p\\:q:1048576'] });
+});
 
 test('what has no lease is for another driver', { skip }, async () => {
   const driver = await start();
