@@ -3,6 +3,7 @@
  * hosts of a lockspace are called. The parsers are functions of its text (3.8).
  */
 import { execFile } from 'node:child_process';
+import { nameBytesMax } from './client-structs.js';
 
 const answerBytesMax = 16 * 1024 * 1024;
 const answerMsMax = 10_000;
@@ -52,9 +53,20 @@ export function parseStatus(text: string): DaemonStatus {
     const lease = /^r ([^:]*):([^:]*):.*:(\d+|SH) p (\d+)$/.exec(line);
     if (lease === null) continue;
     const [, lockspace = '', resource = '', version, holder] = lease;
-    leases.push({ lockspace, name: resource, shared: version === 'SH', pid: Number(holder) });
+    leases.push({
+      lockspace: nameIn(lockspace),
+      name: nameIn(resource),
+      shared: version === 'SH',
+      pid: Number(holder),
+    });
   }
   return { processes, leases };
+}
+
+/** sanlock keeps names without a final 0: behind one of 48 bytes there can be a byte more of what comes next in memory (3.8.5). */
+function nameIn(text: string): string {
+  const bytes = Buffer.from(text);
+  return bytes.length > nameBytesMax ? bytes.toString('utf8', 0, nameBytesMax) : text;
 }
 
 /** `sanlock client host_status -s LOCKSPACE -D`: for each host `ID timestamp SECONDS`, then indented `key=value`. */

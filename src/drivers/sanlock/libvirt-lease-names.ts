@@ -41,9 +41,16 @@ export function leasesOf(
   settings: Pick<LibvirtSanlockSettings, 'autoDiskLeases' | 'diskLeaseDir'>,
 ): LeaseNames {
   if (resource.kind === 'lease') return givenLease(resource);
+  if (resource.kind === 'domain') {
+    return {
+      reason:
+        'sanlock has no lease for a guest as such, so it could run twice if no disk or lease of it is locked',
+      remedy:
+        'Keep it from running twice on this host with --driver sanlock,fcntl, and between hosts with a <lease> of its own.',
+    };
+  }
   if (!['file', 'block', 'directory'].includes(resource.storage)) {
-    const what = resource.kind === 'domain' ? 'the guest as such' : 'what has no path';
-    return { reason: `sanlock has no lease for ${what}` };
+    return { reason: 'sanlock has no lease for what has no path' };
   }
   const { autoDiskLeases, diskLeaseDir } = settings;
   if (autoDiskLeases === undefined || diskLeaseDir === undefined) {

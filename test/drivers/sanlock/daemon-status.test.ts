@@ -69,3 +69,17 @@ test('the status of hosts has their names, and when each was last seen to renew'
   ]);
   assert.deepEqual(parseHostStatus(''), []);
 });
+
+test('behind a name of 48 bytes there can be a byte that is not part of it', () => {
+  const name = 'n'.repeat(48);
+  const { leases } = parseStatus(
+    `r ${name}:${name}\x01:/p:1048576:3 p 7\nr ${name}\x02:${name}:/p:0:SH p 8\n`,
+  );
+  assert.deepEqual(
+    leases.map(({ lockspace, name: lease, pid }) => [lockspace === name, lease === name, pid]),
+    [
+      [true, true, 7],
+      [true, true, 8],
+    ],
+  );
+});
