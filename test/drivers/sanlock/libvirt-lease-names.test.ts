@@ -58,7 +58,7 @@ test('a <lease>: as it is written, also where disks have none', () => {
 });
 
 test('what has none, and why', () => {
-  assert.match(reason({ kind: 'domain', storage: 'name' }), /the guest as such/);
+  assert.match(reason({ kind: 'domain', storage: 'name' }), /a guest as such, so it could run twice/);
   assert.match(reason({ storage: 'network' }), /what has no path/);
   const disk = { path: '/images/a.img' };
   assert.match(reason(disk, { autoDiskLeases: false }), /auto_disk_leases is off/);
