@@ -48,6 +48,7 @@ async function main(argv: readonly string[]): Promise<number> {
   delete process.env['HOLDFAST_SOCKETS'];
   const options = await readDaemonOptions(command);
   const gid = options.group === undefined ? undefined : ownGroup(options.group, given === undefined);
+  if (command.wish === 'check') await requireDrivers(options);
   if (command.wish === 'check') return say(`${JSON.stringify(options, null, 2)}\n`);
   if (given === undefined) return keep(options, gid, argv, adopted);
   letNewGroupIn(options, gid);
@@ -138,6 +139,13 @@ function letNewGroupIn(options: DaemonOptions, gid: number | undefined): void {
   } catch (error) {
     writeSync(stderr, `holdfastd: the group is not let in: ${causeText(error)}\n`);
   }
+}
+
+/** As the daemon does at its start: throws what is wrong with one of them. The keeper itself needs nothing of them. */
+async function requireDrivers({ drivers, config }: DaemonOptions): Promise<void> {
+  const { openClusterDriver } = await import('../index.js');
+  const options = { drivers, ...(config === undefined ? {} : { configuration: config }) };
+  await (await openClusterDriver(options))?.end();
 }
 
 /**

@@ -163,4 +163,7 @@ test('the program: help, version, check, errors as text and as data', async () =
   const data = await run('--check', '--json', '--config', wrong);
   assert.equal((JSON.parse(data.stderr) as HoldfastError).code, 'CONFIG');
   assert.equal((await run('--check', '--config', empty, '--group', 'no-such-group')).status, 78);
+  const unknown = await run('--check', '--config', empty, '--driver', 'fcntk');
+  assert.equal(unknown.status, 69);
+  assert.match(unknown.stderr, /no driver `fcntk`\n {2}try .*`fcntl`/);
 });

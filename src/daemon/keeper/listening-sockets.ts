@@ -130,10 +130,22 @@ function guard(path: string, mode: number, serves: string): number {
   try {
     taken = takeGuard(path, mode);
   } catch (cause) {
-    throw new HoldfastError('NOT_PERMITTED', `${path} cannot be locked: ${causeText(cause)}`, { cause });
+    throw cannotBe('locked', path, cause);
   }
   if (typeof taken === 'number') return taken;
   throw served(serves, taken.takenBy);
+}
+
+/** @param what `locked` or `made`. */
+function cannotBe(what: string, path: string, cause: unknown): HoldfastError {
+  const { code } = cause as NodeJS.ErrnoException;
+  const isFull = code === 'ENOSPC' || code === 'EDQUOT';
+  return new HoldfastError('NOT_PERMITTED', `${path} cannot be ${what}: ${causeText(cause)}`, {
+    cause,
+    remedy: isFull
+      ? `Make room in ${dirname(path)}, or name another place: holdfastd --help says how.`
+      : `Run it as the user whose ${dirname(path)} is, or name another place: holdfastd --help says how.`,
+  });
 }
 
 /** Whether it is fit is looked at later. */
@@ -154,7 +166,7 @@ function bindSocket({ path, gid }: WantedSocket): number {
     if (gid !== undefined) letGroupIn(path, gid);
     return fd;
   } catch (cause) {
-    throw new HoldfastError('NOT_PERMITTED', `${path} cannot be made: ${causeText(cause)}`, { cause });
+    throw cannotBe('made', path, cause);
   } finally {
     process.umask(umask);
   }
