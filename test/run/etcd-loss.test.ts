@@ -46,10 +46,21 @@ async function run(action: string, script = 'exec sleep 1000'): Promise<Run> {
   const command = ['sh', '-c', `echo $$ >>${started}; ${script}`];
   const running = start(holdfast, [...words, '--supervise', `--on-lost=${action}`, '--', ...command]);
   const pids = (): readonly number[] => readFileSync(started, 'utf8').split('\n').filter(Boolean).map(Number);
-  await until(() => pids().length === 1, 'the command to start');
-  // A session's mark is put a moment after its lease: without it a lease cannot be renewed.
-  await new Promise((resolve) => setTimeout(resolve, 1_500));
+  await until(
+    () => pids().length === 1,
+    () => `the command to start: ${running.stderr}`,
+  );
+  const client = await cluster.client();
+  await until(() => hasMarks(client), 'the session to be marked');
   return { running, disk, pids };
+}
+
+/** A session's mark is put a moment after its lease: without it a lease cannot be renewed. */
+async function hasMarks(client: Awaited<ReturnType<EtcdCluster['client']>>): Promise<boolean> {
+  const keys = new Keys('holdfast');
+  const { kvs } = await client.range(keys.allLocks());
+  const marks = await Promise.all(kvs.map(({ lease }) => client.range({ key: keys.session(lease) })));
+  return marks.length > 0 && marks.every(({ count }) => count > 0);
 }
 
 const stateOf = (pid: number | undefined): string | undefined => readProcessStat(pid ?? 0)?.state;
