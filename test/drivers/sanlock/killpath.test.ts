@@ -33,7 +33,7 @@ test('what sanlock would cut off is said: 126 bytes for the program, as many for
 
 test(
   'sanlock runs a program of 126 bytes with arguments of 126, and silently cuts what is longer',
-  { skip: lacks('sanlock', 'qemu-storage-daemon', 'fuse') },
+  { skip: lacks('sanlock', 'fuse') },
   async (t) => {
     const source = join(folder, 'source');
     const file = await makeLockspace(source, 'cluster');

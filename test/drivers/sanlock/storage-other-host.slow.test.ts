@@ -15,7 +15,7 @@ import { until } from '../../beds/until.js';
 import { lacks } from '../../needs.js';
 
 const folder = commandFolder();
-const skip = lacks('sanlock', 'qemu-storage-daemon', 'fuse');
+const skip = lacks('sanlock', 'fuse');
 /** With an I/O timeout of 1 s, as of the last renewal, which is 2 s old at most when the storage fails. */
 const deadAfterMs = 66_000;
 

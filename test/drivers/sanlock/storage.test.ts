@@ -16,7 +16,7 @@ import { until } from '../../beds/until.js';
 import { lacks } from '../../needs.js';
 
 const folder = commandFolder();
-const skip = lacks('sanlock', 'qemu-storage-daemon', 'fuse');
+const skip = lacks('sanlock', 'fuse');
 /** For all that happens some seconds after the storage is gone. */
 const lossMsMax = 60_000;
 
