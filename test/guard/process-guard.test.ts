@@ -190,18 +190,19 @@ test('who is to be paused is stopped, and not ended', async () => {
 const daemon = `
 import { GuardProcess } from ${JSON.stringify(new URL('../../src/guard/guard-process.ts', import.meta.url).href)};
 import { boottimeMs } from ${JSON.stringify(new URL('../../src/system/boot-clock.ts', import.meta.url).href)};
-const [pid, startTime] = process.argv.slice(1).map(Number);
+const [pid, startTime, loseMs] = process.argv.slice(1).map(Number);
 const now = boottimeMs();
-const guard = new GuardProcess({ processes: true }, { loseAtMs: now + 6000, killAtMs: now + 8000, endMs: now + 9000 });
+const guard = new GuardProcess({ processes: true }, { loseAtMs: now + loseMs, killAtMs: now + loseMs + 2000, endMs: now + loseMs + 3000 });
 guard.onReport((said) => said.is === 'guarding' && said.count === 1 && console.log(guard.pid));
 guard.order({ do: 'processes', processes: [{ pid, startTime, action: 'poweroff' }] });
 setInterval(() => undefined, 1000);
 `;
 
-async function killedDaemon({ pid, startTime }: GuardedProcess): Promise<number> {
+/** Killed when it has a guard whose lock is lost so long after its start; gives the pid of the guard. */
+async function killedDaemon({ pid, startTime }: GuardedProcess, loseMs: number): Promise<number> {
   const child = spawn(
     process.execPath,
-    ['--import', 'tsx', '--input-type=module', '-e', daemon, String(pid), String(startTime)],
+    ['--import', 'tsx', '--input-type=module', '-e', daemon, ...[pid, startTime, loseMs].map(String)],
     { stdio: ['ignore', 'pipe', 'inherit'] },
   );
   children.push(child);
@@ -213,7 +214,7 @@ async function killedDaemon({ pid, startTime }: GuardedProcess): Promise<number>
 test('the daemon is killed: a guest that hears SIGTERM is told to end before it is killed', async () => {
   const { guarded, child } = guest('exec sleep 1000');
   const ended = once(child, 'exit');
-  const pid = await killedDaemon(guarded);
+  const pid = await killedDaemon(guarded, 6_000);
   const startTime = processStartTime(pid) ?? 0;
   const [, signal] = (await ended) as [number | null, string | null];
   assert.equal(signal, 'SIGTERM');
@@ -222,7 +223,7 @@ test('the daemon is killed: a guest that hears SIGTERM is told to end before it 
 
 test('the daemon is killed, and the next one has a guard of its own: the first ends and touches nobody', async () => {
   const { guarded } = guest('exec sleep 1000');
-  const pid = await killedDaemon(guarded);
+  const pid = await killedDaemon(guarded, 60_000);
   const startTime = processStartTime(pid) ?? 0;
   const { guard } = newGuard();
   await guardThem(guard, [guarded], 1);
