@@ -18,6 +18,7 @@ import { shownFiles } from './console-block.js';
 import { guestfishCommand, guestfishEnvironment, startGuestfish } from './guestfish.js';
 import { startLibvirtHost } from './libvirt-host.js';
 import { domainXml, end, qcow2Disk, startQemu, type QemuDrive } from './qemu.js';
+import { makeLease, makeLockspace, startSanlock } from './sanlock.js';
 import { SystemdHost } from './systemd-host.js';
 import { until } from './until.js';
 
@@ -202,6 +203,22 @@ export const situations = {
   nobody: alone(),
   'nobody, unshare': alone('root', 'unshare'),
   'nobody, sanlock': alone('sanlock'),
+  'nobody, sanlock joined': {
+    parts: [...base, 'sanlock'],
+    async begin(parent, document) {
+      const place = freshFolder(parent, document);
+      const leases = await makeLockspace(join(place.folder, 'leases.img'), 'vms');
+      await makeLease(leases, 0, 'web1');
+      const host = await startSanlock(place.folder, 'alpha');
+      try {
+        await host.join(leases, 1);
+      } catch (error) {
+        await host.stop();
+        throw error;
+      }
+      return { ...place, env: { ...place.env, ...host.env }, end: () => host.stop() };
+    },
+  },
   'nobody, loop device': {
     parts: [...base, 'root', 'losetup', 'unshare'],
     begin: (parent, document) => {
