@@ -6,8 +6,11 @@ import { start, type Running } from '../beds/command.js';
 import { until } from '../beds/until.js';
 import type { Node } from './network.js';
 
-/** Sparse; etcd makes its log 64 MB long ahead of time, twice. */
-const diskMegabytes = 384;
+/** Sparse; etcd makes each file of its log 64 MB long ahead of time, and needs two beyond those that it keeps. */
+const diskMegabytes = 768;
+/** With etcd's own 5, and as many entries between two snapshots as it has them, an hour filled the disk and a member's log broke. */
+const logFilesKept = 2;
+const entriesBetweenSnapshots = 10_000;
 /** Small enough to be filled within a second. */
 const quotaBytes = 24 * 1024 * 1024;
 const clientPort = 2379;
@@ -59,6 +62,8 @@ export class EtcdMember {
       ...['--listen-peer-urls', `http://${address}:2380`],
       ...['--initial-advertise-peer-urls', `http://${address}:2380`],
       ...['--quota-backend-bytes', String(quotaBytes), '--logger', 'zap'],
+      ...['--max-wals', String(logFilesKept), '--max-snapshots', String(logFilesKept)],
+      ...['--snapshot-count', String(entriesBetweenSnapshots)],
       ...[
         '--election-timeout',
         String(this.#electionMs),
