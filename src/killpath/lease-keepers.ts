@@ -20,11 +20,20 @@ export interface FoundKeeper extends NamedProcess {
 
 const init = 1;
 
-/** Those that have not ended. Neither this process nor those above it, sanlock among them. */
-export function findKeepers({ pid, startTime, link }: LeaseKeepers): readonly FoundKeeper[] {
+/** Finds them again and again, also those whose parents have ended meanwhile. */
+export function keeperFinder(keepers: LeaseKeepers): () => readonly FoundKeeper[] {
+  let known: readonly FoundKeeper[] = [];
+  return () => (known = findKeepers(keepers, known));
+}
+
+/** Those that have not ended, `known` ones and what is below these among them. Neither this process nor those above it, sanlock among them. */
+function findKeepers(
+  { pid, startTime, link }: LeaseKeepers,
+  known: readonly NamedProcess[],
+): readonly FoundKeeper[] {
   const spared = ownLine();
   const isSpared = (one: NamedProcess): boolean => spared.some((own) => own.pid === one.pid);
-  const roots = [{ pid, startTime }, ...descriptorKeepers(link)].filter(
+  const roots = [{ pid, startTime }, ...descriptorKeepers(link), ...known].filter(
     (one) => !isSpared(one) && !hasEnded(one),
   );
   const all = roots.flatMap((root) => [root, ...belowSpared(root.pid, spared)]);

@@ -12,7 +12,7 @@ import { tellQemu } from '../manager/qmp-monitor.js';
 import { monotonicMs } from '../system/clock.js';
 import { signalProcess } from '../system/pidfd.js';
 import { processProgram } from '../system/process-program.js';
-import { findKeepers, type FoundKeeper, type LeaseKeepers } from './lease-keepers.js';
+import { keeperFinder, type FoundKeeper, type LeaseKeepers } from './lease-keepers.js';
 import { stopKeepers } from './stop-keepers.js';
 
 const { SIGSTOP } = constants.signals;
@@ -23,9 +23,11 @@ const tellMsMax = 1_000;
 const stopMsMax = 10_000;
 const releaseMsMax = 10_000;
 const sweepMs = 20;
+/** How much longer than a look, which reads all of /proc, it rests. */
+const restFactor = 2;
 
 export async function pauseKeepers(keepers: LeaseKeepers): Promise<void> {
-  await Promise.all(findKeepers(keepers).map(({ pid }) => stopGuest(pid)));
+  await Promise.all(keeperFinder(keepers)().map(({ pid }) => stopGuest(pid)));
   try {
     await stopAll(keepers);
     await inTime(releaseAllOf(keepers.pid), releaseMsMax);
@@ -50,11 +52,13 @@ async function stopGuest(pid: number): Promise<void> {
 async function stopAll(keepers: LeaseKeepers): Promise<void> {
   const startMs = monotonicMs();
   const told = new Set<string>();
+  const find = keeperFinder(keepers);
   const runs = ({ pid, startTime, state }: FoundKeeper): boolean =>
     state !== 'T' && state !== 'Z' && !(state === 'D' && told.has(`${pid} ${startTime}`));
   // Twice with nobody: who was just being born at the first look is there at the second.
   for (let quiet = 0; quiet < 2;) {
-    const going = findKeepers(keepers).filter(runs);
+    const lookedAtMs = monotonicMs();
+    const going = find().filter(runs);
     quiet = going.length === 0 ? quiet + 1 : 0;
     for (const { pid, startTime } of going) {
       signalProcess(pid, startTime, SIGSTOP);
@@ -63,7 +67,7 @@ async function stopAll(keepers: LeaseKeepers): Promise<void> {
     if (monotonicMs() - startMs > stopMsMax) {
       throw new Error(`not stopped: ${going.map(({ pid }) => pid).join(', ')}`);
     }
-    await pause(sweepMs);
+    await pause(Math.max(sweepMs, (monotonicMs() - lookedAtMs) * restFactor));
   }
 }
 

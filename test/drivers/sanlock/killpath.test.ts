@@ -1,6 +1,7 @@
 /** What sanlock takes as the program that it runs when leases are lost, and whom that program is about. */
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { closeSync, existsSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -11,7 +12,7 @@ import {
   register,
   releaseAllLeases,
 } from '../../../src/drivers/sanlock/client-library.js';
-import { findKeepers, type LeaseKeepers } from '../../../src/killpath/lease-keepers.js';
+import { keeperFinder, type LeaseKeepers } from '../../../src/killpath/lease-keepers.js';
 import { processStartTime } from '../../../src/system/process.js';
 import { privateRuntime } from '../../beds/private-folder.js';
 import { startFailingStorage } from '../../beds/failing-storage.js';
@@ -75,7 +76,7 @@ test('whom it is about: the process that asked, who has its connection, and all 
   const pid = child.pid ?? 0;
   const startTime = processStartTime(pid) ?? 0;
   const pidsOf = (keepers: LeaseKeepers): readonly number[] =>
-    findKeepers(keepers)
+    keeperFinder(keepers)()
       .map((one) => one.pid)
       .toSorted((a, b) => a - b);
   const none = 'socket:[0]';
@@ -89,4 +90,20 @@ test('whom it is about: the process that asked, who has its connection, and all 
   assert.deepEqual(pidsOf({ pid, startTime: 1, link: none }), []);
   const self = { pid: process.pid, startTime: processStartTime(process.pid) ?? 0, link: none };
   assert.deepEqual(pidsOf(self), []);
+});
+
+test('who was below one that has ended is found again', async (t) => {
+  const child = spawn('sh', ['-c', 'sleep 600 & wait'], { stdio: 'ignore' });
+  const pid = child.pid ?? 0;
+  const find = keeperFinder({ pid, startTime: processStartTime(pid) ?? 0, link: 'socket:[0]' });
+  await until(() => find().length === 2, 'both to run');
+  const left = find().find((one) => one.pid !== pid)?.pid ?? 0;
+  t.after(() => process.kill(left, 'SIGKILL'));
+  const ended = once(child, 'exit');
+  child.kill('SIGKILL');
+  await ended;
+  assert.deepEqual(
+    find().map((one) => one.pid),
+    [left],
+  );
 });
