@@ -1,5 +1,6 @@
 import { examineHost, type Finding, type FindingLevel } from '../../index.js';
 import { printable } from '../../printable.js';
+import { requireAnswers } from '../answering-storage.js';
 import type { Parsed } from '../parse-arguments.js';
 import { styleFor, type Paint, type Style } from '../style.js';
 import { writeOut } from '../write.js';
@@ -10,6 +11,7 @@ const noSuchDisk = 66;
 /** `holdfast doctor`. */
 export async function doctor({ options, operands }: Parsed): Promise<number> {
   const configuration = options.text('config');
+  await requireAnswers(operands);
   const findings = await examineHost(operands, configuration === undefined ? {} : { configuration });
   writeOut(
     options.has('json')
