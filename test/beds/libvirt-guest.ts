@@ -19,8 +19,10 @@ export interface GuestLease {
 
 export interface Guest {
   readonly name: string;
-  readonly disks: readonly GuestDisk[];
+  readonly disks?: readonly GuestDisk[];
   readonly leases?: readonly GuestLease[];
+  /** XML of what else it has. */
+  readonly devices?: string;
 }
 
 /** `target`: its place on the virtual bus of SCSI, from which a disk can be taken without the guest's help. */
@@ -44,7 +46,10 @@ export function leaseXml({ folder, lockspace, key }: GuestLease): string {
 `;
 }
 
-export function guestXml({ name, disks, leases = [] }: Guest, uuid: string = randomUUID()): string {
+export function guestXml(
+  { name, disks = [], leases = [], devices = '' }: Guest,
+  uuid: string = randomUUID(),
+): string {
   return `<domain type='qemu'>
   <name>${name}</name>
   <uuid>${uuid}</uuid>
@@ -57,6 +62,7 @@ export function guestXml({ name, disks, leases = [] }: Guest, uuid: string = ran
     <memballoon model='none'/>
     ${disks.map((disk, index) => diskXml(disk, `sd${'abcdefgh'[index]}`)).join('')}
     ${leases.map(leaseXml).join('')}
+    ${devices}
   </devices>
 </domain>
 `;

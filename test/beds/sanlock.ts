@@ -89,6 +89,24 @@ export async function startSanlock(folder: string, name: string, graceS?: number
   };
 }
 
+/** Two daemons, alpha and beta, that have joined a lockspace as hosts 1 and 2; what this process asks is asked of alpha. */
+export async function startSanlockPair(
+  folder: string,
+  lockspace: SanlockFile,
+): Promise<readonly [SanlockHost, SanlockHost]> {
+  const alpha = await startSanlock(folder, 'alpha');
+  const beta = await startSanlock(folder, 'beta').catch(async (error: unknown) => {
+    await alpha.stop();
+    throw error;
+  });
+  await Promise.all([alpha.join(lockspace, 1), beta.join(lockspace, 2)]).catch(async (error: unknown) => {
+    await Promise.all([alpha.stop(), beta.stop()]);
+    throw error;
+  });
+  Object.assign(process.env, alpha.env);
+  return [alpha, beta];
+}
+
 /** A file with a lockspace, and leases behind it. */
 export interface SanlockFile {
   readonly lockspace: string;

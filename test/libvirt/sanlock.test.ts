@@ -21,7 +21,7 @@ import type { Resource } from '../../src/vocabulary.js';
 import { commandFolder, holdfast, start, type Ended, type Running } from '../beds/command.js';
 import { firstChild } from '../beds/glusterfs.js';
 import { LibvirtSystem, type VirshEnd } from '../beds/libvirt-system.js';
-import { xmlFile } from '../beds/libvirt-guest.js';
+import { guestXml, xmlFile } from '../beds/libvirt-guest.js';
 import { rawDisk } from '../beds/qemu.js';
 import { until } from '../beds/until.js';
 import { lacks } from '../needs.js';
@@ -83,7 +83,7 @@ describe('libvirt with sanlock', { skip: needed }, () => {
   }
 
   const create = (name: string, devices: string, ...options: string[]): Promise<VirshEnd> =>
-    host.tryVirsh('create', xmlFile(folder, guestXml(name, devices)), ...options);
+    host.tryVirsh('create', xmlFile(folder, guestXml({ name, devices })), ...options);
 
   /** libvirt reads in the guest's log why its child has ended, where virtlogd may not have written it yet. */
   async function isRefused(devices: string, why: RegExp): Promise<void> {
@@ -356,11 +356,11 @@ describe('libvirt with sanlock', { skip: needed }, () => {
       assert.deepEqual([settings.autoDiskLeases, settings.requireLeaseForDisks], [false, true]);
       const { ok, text } = await other.tryVirsh(
         'create',
-        xmlFile(folder, guestXml('g', fileDisk(path('a.img')))),
+        xmlFile(folder, guestXml({ name: 'g', devices: fileDisk(path('a.img')) })),
       );
       assert.equal(ok, false, text);
       assert.match(text, /no leases specified|Process exited prior to exec/);
-      const read = xmlFile(folder, guestXml('g', fileDisk(path('a.img'), '<readonly/>')));
+      const read = xmlFile(folder, guestXml({ name: 'g', devices: fileDisk(path('a.img'), '<readonly/>') }));
       assert.ok((await other.tryVirsh('create', read)).ok);
     } finally {
       await other.stop();
@@ -380,20 +380,4 @@ function fileDisk(file: string, more = '', format = 'raw', target = 'sda'): stri
 
 function leaseXml(lockspace: string, key: string, file: string, offset: number): string {
   return `<lease><lockspace>${lockspace}</lockspace><key>${key}</key><target path='${file}' offset='${offset}'/></lease>`;
-}
-
-function guestXml(name: string, devices: string): string {
-  return `<domain type='qemu'>
-  <name>${name}</name>
-  <memory unit='MiB'>20</memory>
-  <os><type arch='x86_64' machine='pc-i440fx-7.2'>hvm</type></os>
-  <devices>
-    <emulator>/usr/bin/qemu-system-x86_64</emulator>
-    <controller type='usb' model='none'/>
-    <controller type='scsi' model='virtio-scsi'/>
-    <memballoon model='none'/>
-    ${devices}
-  </devices>
-</domain>
-`;
 }

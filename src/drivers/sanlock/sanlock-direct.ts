@@ -173,6 +173,12 @@ function toolFault(error: Error & { readonly code?: string | number | null | und
       remedy: 'Install it: apt install sanlock (Fedora: dnf install sanlock).',
     });
   }
+  if (error.code === 'EACCES') {
+    return new HoldfastError('NOT_PERMITTED', 'the command sanlock may not be run by this user', {
+      cause: error,
+      remedy: 'See its permissions: ls -l /usr/sbin/sanlock.',
+    });
+  }
   return new HoldfastError('DRIVER_FAILED', `the command sanlock did not come to its end: ${error.message}`, {
     cause: error,
     remedy: 'Check whether the storage answers.',

@@ -8,6 +8,7 @@ import {
   makeLease,
   makeLockspace,
   startSanlock,
+  startSanlockPair,
   type SanlockFile,
   type SanlockHost,
 } from '../../beds/sanlock.js';
@@ -44,17 +45,12 @@ const callOnBeta = (args: readonly string[]): Promise<Ended> =>
 before(async () => {
   if (skip !== false) return;
   file = await makeLockspace(join(folder, 'leases'), 'cluster');
-  [alpha, beta] = (await Promise.all(['alpha', 'beta'].map((name) => startSanlock(folder, name)))) as [
-    SanlockHost,
-    SanlockHost,
-  ];
-  await Promise.all([alpha.join(file, 1), beta.join(file, 2)]);
-  Object.assign(process.env, alpha.env);
+  [alpha, beta] = await startSanlockPair(folder, file);
 });
 
 after(async () => {
   if (skip !== false) return;
-  await Promise.all([alpha.stop(), beta.stop()]);
+  await Promise.all([alpha?.stop(), beta?.stop()]);
 });
 
 test('the command is the holder that sanlock watches, and has its token', { skip }, async () => {
@@ -126,7 +122,9 @@ test(
     const { words } = await lease();
     const [disk, config] = [join(folder, 'disk.img'), join(folder, 'config.toml')];
     writeFileSync(disk, '');
-    writeFileSync(config, '[driver.sanlock]\nqemu_sanlock_conf = "/nonexistent"\n', { mode: 0o600 });
+    writeFileSync(config, `[driver.sanlock]\nqemu_sanlock_conf = "${join(folder, 'no.conf')}"\n`, {
+      mode: 0o600,
+    });
     const things = [`--config=${config}`, `--lease=${words}`, `--disk=${disk}`, '--', 'true'];
     const alone = await call(['run', '--driver=sanlock', ...things]);
     assert.equal(alone.status, 69);

@@ -16,7 +16,7 @@ import {
   leaseResource,
   makeLease,
   makeLockspace,
-  startSanlock,
+  startSanlockPair,
   type SanlockFile,
   type SanlockHost,
 } from '../../beds/sanlock.js';
@@ -72,19 +72,14 @@ async function assertNothingHeld(host: SanlockHost): Promise<void> {
 before(async () => {
   if (skip !== false) return;
   file = await makeLockspace(join(folder, 'leases: of all'), 'cluster');
-  [alpha, beta] = (await Promise.all(['alpha', 'beta'].map((name) => startSanlock(folder, name)))) as [
-    SanlockHost,
-    SanlockHost,
-  ];
-  await Promise.all([alpha.join(file, 1), beta.join(file, 2)]);
-  Object.assign(process.env, alpha.env);
+  [alpha, beta] = await startSanlockPair(folder, file);
   onBeta = await startRemoteDriver('sanlock', settings, beta.env);
 });
 
 after(async () => {
   if (skip !== false) return;
-  await onBeta.kill();
-  await Promise.all([alpha.stop(), beta.stop()]);
+  await onBeta?.kill();
+  await Promise.all([alpha?.stop(), beta?.stop()]);
 });
 
 test(
