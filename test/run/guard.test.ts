@@ -77,7 +77,7 @@ describe('as any supervised command', () => {
     const missing = await runs.run([], ['no-such-command-anywhere']).ended;
     assert.equal(missing.status, 127, missing.stderr);
     const bad = join(folder, 'bad');
-    writeFileSync(bad, '#!/nonexistent\n', { mode: 0o755 });
+    writeFileSync(bad, `#!${join(folder, 'no-such-interpreter')}\n`, { mode: 0o755 });
     assert.equal((await runs.run([], [bad]).ended).status, 127);
     assert.deepEqual(leftProcesses(), []);
   });
