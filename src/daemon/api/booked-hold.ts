@@ -1,8 +1,18 @@
 /** A hold in the book, and what is told of it. */
-import type { Hold, LossAction, Owner, OwnerProcess } from '../../index.js';
+import type { GuestInput, Hold, LockOptions, LossAction, Owner, OwnerProcess } from '../../index.js';
 import type { GuardedHold } from '../cluster/hold-guard.js';
 import { boottimeMs } from '../../system/boot-clock.js';
 import { processStartTime } from '../../system/process.js';
+import type { WrittenHold } from './kept-hold.js';
+
+/** What somebody asks for. */
+export interface AcquireWish {
+  readonly input: GuestInput;
+  readonly process: OwnerProcess;
+  readonly witness: string | undefined;
+  readonly onLost?: LossAction | undefined;
+  readonly options: Pick<LockOptions, 'wait' | 'signal' | 'allowUnlocked' | 'explain' | 'command' | 'onWait'>;
+}
 
 export interface BookedHold {
   readonly hold: Hold;
@@ -69,5 +79,21 @@ export function factsOf({ id, owner, requests }: Hold): Readonly<Record<string, 
       identity: resource.identity,
       mode,
     })),
+  };
+}
+
+/** What the next daemon is to know of it. `leaving`: names of what is just being given back. */
+export function writtenFacts(
+  { hold, witness, onLost }: BookedHold,
+  guarded: boolean,
+  leaving?: readonly string[],
+): Omit<WrittenHold, 'v' | 'boot'> {
+  return {
+    saved: hold.save(),
+    ...(witness === undefined ? {} : { witness }),
+    ...(onLost === undefined ? {} : { onLost }),
+    ...(leaving === undefined ? {} : { leaving }),
+    ...(hold.state === 'suspended' ? { suspended: true } : {}),
+    ...(guarded ? { guarded: true } : {}),
   };
 }

@@ -6,23 +6,24 @@
  */
 import { setTimeout as timer } from 'node:timers/promises';
 import { causeText, HoldfastError, isHoldfastError } from '../../errors.js';
-import type { GuestInput, Hold, LockOptions, LossAction, Manager, OwnerProcess } from '../../index.js';
+import type { GuestInput, Hold, Manager, OwnerProcess } from '../../index.js';
 import { Epoll } from '../../system/epoll.js';
 import type { GuardedHold, HoldGuard } from '../cluster/hold-guard.js';
 import { OwnerWatch } from '../lockd/owner-watch.js';
 import { Adoption, type Asked } from './adoption.js';
-import { factsOf, guardedHold, isCertain, isSame, type Booked, type BookedHold } from './booked-hold.js';
+import {
+  factsOf,
+  guardedHold,
+  isCertain,
+  isSame,
+  writtenFacts,
+  type AcquireWish,
+  type Booked,
+  type BookedHold,
+} from './booked-hold.js';
 import type { EventLog } from './event-log.js';
 import type { KeptHolds } from './kept-hold.js';
 import { isWitnessed, removeWitness, requireWitness } from './witness-file.js';
-
-export interface AcquireWish {
-  readonly input: GuestInput;
-  readonly process: OwnerProcess;
-  readonly witness: string | undefined;
-  readonly onLost?: LossAction | undefined;
-  readonly options: Pick<LockOptions, 'wait' | 'signal' | 'allowUnlocked' | 'explain' | 'command' | 'onWait'>;
-}
 
 /** How long who asks waits for what is just being given back. */
 const endsMsMax = 5_000;
@@ -295,16 +296,10 @@ export class HoldBook {
   }
 
   #keep(booked: Booked, leaving?: readonly string[]): void {
-    const { hold, witness, onLost } = booked;
+    const { hold } = booked;
+    const guarded = this.#guard?.guards(guardedHold(booked)) === true;
     this.#kept.keep(
-      {
-        saved: hold.save(),
-        ...(witness === undefined ? {} : { witness }),
-        ...(onLost === undefined ? {} : { onLost }),
-        ...(leaving === undefined ? {} : { leaving }),
-        ...(hold.state === 'suspended' ? { suspended: true } : {}),
-        ...(this.#guard?.guards(guardedHold(booked)) === true ? { guarded: true } : {}),
-      },
+      writtenFacts(booked, guarded, leaving),
       hold.state === 'suspended' ? [] : hold.descriptors,
     );
   }
