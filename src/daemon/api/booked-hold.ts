@@ -65,6 +65,11 @@ export function isSame(owner: OwnerProcess, { pid, startTime }: OwnerProcess): b
   return owner.pid === pid && owner.startTime === startTime;
 }
 
+/** What is locked and how, to be compared. */
+export function locksOf(requests: Hold['requests']): string {
+  return requests.map(({ resource, mode }) => `${mode} ${resource.identity}`).join('\n');
+}
+
 export function isAlive({ pid, startTime }: Owner): boolean {
   return processStartTime(pid) === startTime;
 }

@@ -16,6 +16,7 @@ import {
   guardedHold,
   isCertain,
   isSame,
+  locksOf,
   writtenFacts,
   type AcquireWish,
   type Booked,
@@ -126,11 +127,9 @@ export class HoldBook {
     const doubtful = own.filter((booked) => booked.doubtful);
     if (doubtful.length === 0) return undefined;
     const { owner, requests } = await this.#manager.plan(input);
-    const wanted = requests.map(({ resource, mode }) => `${mode} ${resource.identity}`).join('\n');
+    const wanted = locksOf(requests);
     const found = doubtful.find(
-      ({ hold }) =>
-        hold.owner.uuid === owner.uuid &&
-        hold.requests.map(({ resource, mode }) => `${mode} ${resource.identity}`).join('\n') === wanted,
+      ({ hold }) => hold.owner.uuid === owner.uuid && locksOf(hold.requests) === wanted,
     );
     if (found !== undefined) found.doubtful = false;
     return found;
