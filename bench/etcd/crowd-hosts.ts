@@ -136,7 +136,7 @@ await Promise.all(
   Array.from({ length: hostsAtOnce }, async () => {
     while (started++ < Number(hosts)) {
       const host = await startHost();
-      for (let guest = 0; guest < guestsOfHost; ) {
+      for (let guest = 0; guest < guestsOfHost;) {
         // One that is not answered, because all come at once, has what nobody else asks for: the next one is another.
         await startGuest(host, guest).then(
           () => guest++,
