@@ -31,6 +31,9 @@ import {
 } from './client-structs.js';
 import { SanlockError } from './sanlock-error.js';
 
+/** The memory file by which a process is told of a loss. */
+export const noticeName = 'holdfast-sanlock';
+
 const file = 'libsanlock_client.so.1';
 const library = new NativeLibrary(file);
 

@@ -11,7 +11,14 @@ import { closeDescriptor } from '../../system/descriptors.js';
 import { setInheritable } from '../../system/exec.js';
 import { newMemoryFile } from '../../system/memory-file.js';
 import { peerIsThere } from '../../system/socket-peer.js';
-import { acquireLeases, killpath, register, releaseAllLeases, releaseLeases } from './client-library.js';
+import {
+  acquireLeases,
+  killpath,
+  noticeName,
+  register,
+  releaseAllLeases,
+  releaseLeases,
+} from './client-library.js';
 import { leasesMax, type SanlockResource } from './client-structs.js';
 import { inPlainWords, unreachable } from './explain-result.js';
 import { SanlockError } from './sanlock-error.js';
@@ -82,7 +89,7 @@ export class LeaseConnection {
 
   /** A descriptor of this process: as soon as somebody writes to it (/proc/PID/fd), the daemon cannot renew what is held. */
   notice(): number {
-    return (this.#notice ??= newMemoryFile('holdfast-sanlock'));
+    return (this.#notice ??= newMemoryFile(noticeName));
   }
 
   /** Whether the daemon has it still. */
@@ -131,8 +138,11 @@ export class LeaseConnection {
     if (this.#closed) return;
     this.#closed = true;
     watched.delete(this);
-    if (this.#notice !== undefined) closeDescriptor(this.#notice);
-    void this.#queue.then(() => closeDescriptor(this.descriptor));
+    void this.#queue.then(() => {
+      closeDescriptor(this.descriptor);
+      // After it: who cannot be told of a loss, and has the connection, is ended.
+      if (this.#notice !== undefined) closeDescriptor(this.#notice);
+    });
   }
 
   /** The library answers the calls of a connection in their order, and only if they come one after another. */

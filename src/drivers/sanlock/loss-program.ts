@@ -7,6 +7,7 @@
  * Where somebody stays (a supervisor, a program that uses the library) it tells him: SIGTERM would be no word of a loss, but
  * the wish to end.
  */
+import { fstatSync } from 'node:fs';
 import { execPath } from 'node:process';
 import { fileURLToPath } from 'node:url';
 import { HoldfastError, type AcquireOptions } from '../../driver/contract.js';
@@ -34,8 +35,11 @@ export async function registerLossProgram(
     );
   }
   const link = descriptorLink(connection.descriptor);
+  const startTime = processStartTime(process.pid);
   const words =
-    onLost === undefined ? ['tell', connection.notice()] : [onLost, processStartTime(process.pid), link];
+    onLost === undefined
+      ? ['tell', connection.notice(), startTime, inodeOf(connection.notice()), inodeOf(connection.descriptor)]
+      : [onLost, startTime, link];
   const file = program();
   const args = [file, ...words].join(' ');
   const fault = programFault(execPath, file, args);
@@ -62,6 +66,10 @@ export function programFault(path: string, file: string, args: string): string |
     return `sanlock takes ${bytesMax} bytes for a program, and as many for its arguments, and this has ${Buffer.byteLength(long)}: ${long}`;
   }
   return /\s/.test(file) ? `sanlock cuts arguments at blanks, and this path has one: ${file}` : undefined;
+}
+
+function inodeOf(descriptor: number): bigint {
+  return fstatSync(descriptor, { bigint: true }).ino;
 }
 
 /** The same file for the command, the library and the daemon, each of which stands in a folder beside it. */
