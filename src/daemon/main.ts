@@ -26,6 +26,7 @@ import {
 } from './keeper/listening-sockets.js';
 import { openServiceStore, takeStoredLocks, thingsOf } from './keeper/service-store.js';
 import { descriptorsOf, servedBy } from './keeper/served-descriptors.js';
+import { takeActivatedSockets } from './keeper/socket-activation.js';
 import { adoptedDaemon } from './keeper/start-keeper.js';
 import { takeOver, type TakenOver } from './keeper/take-over.js';
 import { renderDaemonHelp } from './option-table.js';
@@ -71,8 +72,10 @@ async function keep(
     adopted === undefined
       ? await takePlace(options, gid, successorPath)
       : { before: undefined, served: servedBy(adopted.sockets) };
+  const own = [process.execPath, fileURLToPath(import.meta.url), ...argv] as const;
   const keeper = new Keeper({
-    daemon: [process.execPath, fileURLToPath(import.meta.url), ...argv],
+    daemon: own,
+    check: [...own, '--check'],
     sockets: descriptorsOf(served),
     log: logKeeper,
     successorPath,
@@ -101,23 +104,22 @@ async function takePlace(
   readonly served: ServedSockets;
   readonly closeOthers?: () => void;
 }> {
+  const wanted = wantedSockets(options, gid);
+  // Once: what it finds it takes out of the environment.
+  const activated = takeActivatedSockets(wanted.map(({ name }) => name));
   const end = monotonicMs() + takeOverMsMax;
   for (;;) {
     const before = options.takeOver ? takeOver(successorPath) : undefined;
     if (before !== undefined)
-      return { before, ...preferActivated(servedBy(before.sockets), wantedSockets(options, gid)) };
+      return { before, ...preferActivated(servedBy(before.sockets), wanted, activated) };
     try {
-      return { before, served: openServed(options, gid, successorPath) };
+      return { before, served: openSockets(wanted, options.pidFile, activated, successorPath) };
     } catch (error) {
       // Somebody serves whose keeper nobody can ask yet: it is just being replaced.
       if (!options.takeOver || !isHoldfastError(error, 'IN_USE') || monotonicMs() >= end) throw error;
     }
     await pause(takeOverPauseMs);
   }
-}
-
-function openServed(options: DaemonOptions, gid: number | undefined, successorPath: string): ServedSockets {
-  return openSockets(wantedSockets(options, gid), options.pidFile, process.env, successorPath);
 }
 
 function wantedSockets(
@@ -145,15 +147,27 @@ function letNewGroupIn(options: DaemonOptions, gid: number | undefined): void {
 async function requireDrivers({ drivers, config }: DaemonOptions): Promise<void> {
   const { openClusterDriver } = await import('../index.js');
   const options = { drivers, ...(config === undefined ? {} : { configuration: config }) };
-  await (await openClusterDriver(options))?.end();
+  const cluster = await openClusterDriver(options);
+  if (cluster === undefined) return;
+  const { requireAble } = await import('./cluster/cluster-locks.js');
+  try {
+    requireAble(cluster);
+  } finally {
+    await cluster.end();
+  }
 }
 
 /**
  * A user can give a file to groups of his own only (chown(2)). One that the system's configuration names is meant for root's daemon, and
- * no reason to have none.
+ * no reason to have none. `first`: the keeper's look, or a check.
  */
 function ownGroup(name: string, first: boolean): number | undefined {
-  const gid = gidOf(name);
+  const gid = first ? gidOf(name) : groupId(name);
+  if (gid === undefined) {
+    // It is gone since the keeper began, which is no reason for a daemon that follows to serve nobody.
+    writeSync(stderr, `holdfastd: there is no group ${name} any more\n`);
+    return undefined;
+  }
   const groups = [process.getegid?.(), ...(process.getgroups?.() ?? [])];
   if (process.geteuid?.() === 0 || groups.includes(gid)) return gid;
   if (first) writeSync(stderr, `holdfastd: the group ${name} is not let in: this user is not in it\n`);

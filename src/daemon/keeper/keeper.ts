@@ -6,12 +6,13 @@
  * speaks no protocol and opens no file of anybody's, so there is little in it that could fail.
  *
  * States: running -> stopping (SIGTERM, SIGINT; the daemon is told, and the keeper ends with it)
- *         running -> replacing -> running (SIGHUP: the daemon is told to stop; the next one is started from what is on
- *                    disk now)
+ *         running -> replacing -> running (SIGHUP: the daemon is told to stop, if what is on disk now could start; the next
+ *                    one is started from that)
  *         running -> handing over -> over (another keeper asked for everything: the daemon is told to stop; when it has
  *                    ended the other one gets all there is, and this one ends when that one says that it has it)
  *         handing over -> running (the other one went away before it had it)
  */
+import { spawn } from 'node:child_process';
 import { getPriority, setPriority } from 'node:os';
 import { setFlagsFromString } from 'node:v8';
 import { monotonicMs } from '../../system/clock.js';
@@ -26,6 +27,8 @@ import { type Successor, SuccessorSocket } from './successor.js';
 export interface KeeperOptions {
   /** The program and arguments of the daemon. */
   readonly daemon: readonly [program: string, ...args: string[]];
+  /** The program and arguments that say by their status whether such a daemon could start now; undefined: it is not asked. */
+  readonly check?: readonly [program: string, ...args: string[]];
   /**
    * Listening sockets, and what else is to be kept open, by name: the daemon gets each as the descriptor whose number
    * stands in `HOLDFAST_SOCKETS`, and a keeper that takes over gets them.
@@ -204,6 +207,20 @@ export class Keeper {
       this.#startAtMs = monotonicMs();
       return;
     }
+    const { check } = this.#options;
+    if (check === undefined) return this.#replaceNow();
+    const [program, ...args] = check;
+    const checking = spawn(program, args, { stdio: ['ignore', 'ignore', 'inherit'] });
+    checking.once('error', (error) => this.#say('the daemon is not replaced', { error: error.message }));
+    checking.once('exit', (status, signal) => {
+      // With a configuration that is wrong nobody would serve.
+      if (status === 0) this.#replaceNow();
+      else this.#say('the daemon is not replaced: its configuration is wrong', { status, signal });
+    });
+  }
+
+  #replaceNow(): void {
+    if (this.#state !== 'running' || this.#daemon === undefined) return;
     this.#state = 'replacing';
     this.#endDaemon();
   }

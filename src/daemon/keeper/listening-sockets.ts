@@ -13,7 +13,6 @@ import { privateDirectory } from '../../system/runtime-directory.js';
 import { reloadCommand, serviceStartedAs } from '../../system/service-unit.js';
 import { connectUnix, listenUnix } from '../../system/unix-socket.js';
 import { dropGuard, takeGuard } from './guard-file.js';
-import { takeActivatedSockets } from './socket-activation.js';
 
 export interface WantedSocket {
   readonly name: string;
@@ -44,21 +43,18 @@ const groupMay = 0o660;
 const groupMaySearch = 0o710;
 
 /**
- * Opens all of them or none. `pidFile`: virtlockd's, held as it holds it. `keeperSocket`: there is one keeper for each, so
- * one for each runtime directory, whose journal and records are its daemon's alone.
+ * Opens all of them or none. `pidFile`: virtlockd's, held as it holds it. `activated`: those that the service manager opened
+ * (socket-activation.ts); where this throws they are the caller's still. `keeperSocket`: there is one keeper for each, so one for each
+ * runtime directory, whose journal and records are its daemon's alone.
  * Throws `IN_USE` where somebody serves already, `NOT_PERMITTED`, `CONFIG`.
  */
 export function openSockets(
   wanted: readonly WantedSocket[],
   pidFile: string | undefined,
-  environment: NodeJS.ProcessEnv = process.env,
+  activated: Readonly<Record<string, number>>,
   keeperSocket?: string,
 ): ServedSockets {
-  const activated = takeActivatedSockets(
-    wanted.map(({ name }) => name),
-    environment,
-  );
-  const sockets: Record<string, number> = { ...activated };
+  const sockets: Record<string, number> = {};
   const files: string[] = [];
   const guards: Record<string, number> = {};
   try {
@@ -79,7 +75,7 @@ export function openSockets(
       sockets[name] = bindSocket(socket);
       files.push(path);
     }
-    return { sockets, files, guards };
+    return { sockets: { ...activated, ...sockets }, files, guards };
   } catch (error) {
     closeSockets({ sockets, files, guards });
     throw error;
@@ -89,17 +85,12 @@ export function openSockets(
 /**
  * What another keeper served, but for sockets that the service manager opened for this one: their names lead to them now, and whoever
  * connected would wait for ever where only the old ones are served. `closeOthers`: to be called when the other keeper has ended.
- * Throws as `takeActivatedSockets`.
  */
 export function preferActivated(
   { sockets, files, guards }: ServedSockets,
   wanted: readonly WantedSocket[],
-  environment: NodeJS.ProcessEnv = process.env,
+  activated: Readonly<Record<string, number>>,
 ): { readonly served: ServedSockets; readonly closeOthers: () => void } {
-  const activated = takeActivatedSockets(
-    wanted.map(({ name }) => name),
-    environment,
-  );
   const replaced = wanted.filter(({ name }) => name in activated);
   for (const socket of replaced) letGroupInTo(socket);
   const locks = replaced.map(({ path }) => `${path}.lock`);
