@@ -75,8 +75,10 @@ const saysNothing: readonly number[] = [
 export function etcdFailure(status: number, details: string, endpoint: string): EtcdFailure {
   const neverConnected =
     (status === unavailable && /No connection established|Name resolution failed/.test(details)) ||
-    // Of a call that got as far as a connection, gRPC names the address.
-    (status === deadlineExceeded && !details.includes('remote_addr='));
+    // In gRPC's own words here, which name the address once there is a connection; a server that ends a call has others.
+    (status === deadlineExceeded &&
+      details.startsWith('Deadline exceeded after') &&
+      !details.includes('remote_addr='));
   const outcome = neverConnected ? 'not sent' : saysNothing.includes(status) ? 'unknown' : 'refused';
   return new EtcdFailure(outcome, status, endpoint, details);
 }

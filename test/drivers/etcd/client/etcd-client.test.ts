@@ -174,6 +174,19 @@ test('etcd itself ends a call that it cannot decide, a moment before the call en
   assert.equal(await codeOf(Promise.reject(told)), 'CLUSTER_NO_QUORUM');
 });
 
+test('of a call that etcd ends with the status of its time limit nobody knows what became of it', async () => {
+  const outcomeOf = (details: string): string =>
+    etcdFailure(grpcStatus.deadlineExceeded, details, 'http://127.0.0.1:2379').outcome;
+  assert.equal(outcomeOf('context deadline exceeded'), 'unknown');
+  assert.equal(
+    outcomeOf('Deadline exceeded after 1.000s,LB pick: 0.001s,remote_addr=127.0.0.1:2379'),
+    'unknown',
+  );
+  assert.equal(outcomeOf('Deadline exceeded after 1.000s,Waiting for LB pick'), 'not sent');
+  const told = etcdFailure(grpcStatus.deadlineExceeded, 'context deadline exceeded', 'http://127.0.0.1:2379');
+  assert.equal(await codeOf(Promise.reject(told)), 'CLUSTER_NO_QUORUM');
+});
+
 test('more than etcd takes', async (t) => {
   if (!needs(t, 'etcd')) return;
   const client = await (await bed(t)).client();
