@@ -149,9 +149,11 @@ export class GuestLocks {
         const grant = await driver.resume(lost, { signal: never });
         this.#loss = undefined;
         this.#hold(grant);
-        this.#grant = await this.#withoutGivenBack(grant);
       }
-      if (this.#grant !== undefined) await this.#options.granted(this, this.#grant);
+      // Also after a try that came no further than that.
+      if (this.#grant === undefined) return;
+      this.#grant = await this.#withoutGivenBack(this.#grant);
+      await this.#options.granted(this, this.#grant);
     });
   }
 
