@@ -9,6 +9,7 @@ import { causeText, HoldfastError, isHoldfastError } from '../../errors.js';
 import type { ClusterDriver, ClusterGuest, Grant, LockRequest, Loss, LossAction } from '../../index.js';
 import { boottimeMs } from '../../system/boot-clock.js';
 import { knownStartTime } from '../../system/pidfd.js';
+import type { ErrorCode } from '../../vocabulary.js';
 import { holderInWords } from '../explain-lock.js';
 import type { ClusterRefusal, ClusterWish } from '../lockd/cluster-calls.js';
 import type { Lock, LockdOwner } from '../lockd/lock-table.js';
@@ -25,6 +26,7 @@ export type ClusterEvent =
   | 'taken up'
   | 'not taken up yet'
   | 'not understood'
+  | 'not written'
   | 'left to the next daemon'
   | 'server with a fault'
   | 'server does not answer';
@@ -206,10 +208,12 @@ export class ClusterLocks {
   }
 
   #newLocks(owner: LockdOwner, things?: Iterable<readonly [string, readonly LockRequest[]]>): GuestLocks {
-    const { cluster, files } = this.#options;
+    const { cluster, files, tell } = this.#options;
     const granted = (locks: GuestLocks, grant: Grant): Promise<void> => this.#guard(locks, grant);
     const lost = (locks: GuestLocks, loss: Loss): void => this.#lost(locks, loss, false);
-    return new GuestLocks(owner, { cluster, files, granted, lost }, things);
+    const notWritten = (_locks: GuestLocks, error: unknown): void =>
+      tell('not written', { guest: owner.name, pid: owner.pid, why: causeText(error) });
+    return new GuestLocks(owner, { cluster, files, granted, lost, notWritten }, things);
   }
 
   async #guard({ guest: { pid, startTime } }: GuestLocks, { guarantee }: Grant): Promise<void> {
@@ -261,8 +265,30 @@ function isAlive({ pid, startTime }: LockdOwner): boolean {
 }
 
 /** One that was refused is held by somebody else; what cannot be planned cannot be held. */
+const finalCodes: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
+  'LOST',
+  'IN_USE',
+  'CANNOT_LOCK',
+  'UNSUPPORTED',
+  'SAME_DISK_TWICE',
+  'BAD_DATA',
+  'BAD_UUID',
+  'NO_SOURCE',
+  'RELATIVE_PATH',
+  'NO_SUCH_FILE',
+  'NOT_READABLE',
+  'NOT_A_DISK',
+  'NOT_PERMITTED',
+  'NOT_JOINED',
+  'NO_LEASE',
+  'USAGE',
+  'CONFIG',
+  'DRIVER_BROKEN',
+]);
+
+/** A fault of this host, such as a full runtime directory, says nothing of who has the lock. */
 function isWorthAnotherTry(error: unknown): boolean {
-  return isHoldfastError(error) && (error.code.startsWith('CLUSTER_') || error.code === 'DRIVER_FAILED');
+  return !isHoldfastError(error) || !finalCodes.has(error.code);
 }
 
 function refusalOf(error: unknown): ClusterRefusal {

@@ -15,6 +15,8 @@ export interface GuestLocksOptions {
   /** Before it returns nobody is told that he has the lock. */
   readonly granted: (locks: GuestLocks, grant: Grant) => Promise<void>;
   readonly lost: (locks: GuestLocks, loss: Loss) => void;
+  /** What is held stays held: the next daemon finds less in the file than there is, or no file. */
+  readonly notWritten: (locks: GuestLocks, error: unknown) => void;
 }
 
 const { signal: never } = new AbortController();
@@ -129,8 +131,13 @@ export class GuestLocks {
       const gone = this.things.filter((name) => !wanted.has(name));
       if (gone.length > 0) await this.#giveBack(gone, false);
       if (this.hasNothing || this.#grant === undefined) return;
-      this.#options.files.write(this.guest, this.#things);
       await this.#options.granted(this, this.#grant);
+      try {
+        this.#options.files.write(this.guest, this.#things);
+      } catch (error) {
+        // The next daemon takes up the rest by the journal. A guest whose locks are held and guarded is not ended for a file.
+        this.#options.notWritten(this, error);
+      }
     });
   }
 
@@ -215,8 +222,19 @@ export class GuestLocks {
         this.#grant = await driver.shrink(grant, identities);
     } finally {
       if (last) files.remove(this.guest);
-      else files.write(this.guest, this.#things);
+      else this.#writeLess();
       if (last) this.#loss = undefined;
+    }
+  }
+
+  #writeLess(): void {
+    const { files, notWritten } = this.#options;
+    try {
+      files.write(this.guest, this.#things);
+    } catch (error) {
+      // A file that names too much costs the guest its life, if somebody else has that when it is read; without one, the journal is asked.
+      files.remove(this.guest);
+      notWritten(this, error);
     }
   }
 }

@@ -4,8 +4,9 @@
  */
 import { readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { constants } from 'node:os';
+import { setTimeout as pause } from 'node:timers/promises';
 import type { Guarantee } from '../../driver/contract.js';
-import { HoldfastError } from '../../errors.js';
+import { causeText, HoldfastError } from '../../errors.js';
 import { GuardProcess } from '../../guard/guard-process.js';
 import type { GuardedProcess, GuardReport, NamedProcess } from '../../guard/guard-words.js';
 import { signalProcess } from '../../system/pidfd.js';
@@ -22,7 +23,13 @@ export interface HostGuardOptions {
   readonly tell: (what: GuardEvent, facts: object) => void;
 }
 
-export type GuardEvent = 'guard ended' | 'guard ends with the service' | 'guard acted' | 'watchdog not fed';
+export type GuardEvent =
+  | 'guard ended'
+  | 'guard ends with the service'
+  | 'guard acted'
+  | 'guard not started'
+  | 'guards not written'
+  | 'watchdog not fed';
 
 interface Watch {
   readonly guarantee: Guarantee;
@@ -50,6 +57,7 @@ export interface GuardWish {
 
 /** A guard starts in a tenth of that; a guest is not told that it has its lock before it is guarded. */
 const confirmMsMax = 5_000;
+const againMs = 1_000;
 
 export class HostGuard {
   readonly #options: HostGuardOptions;
@@ -57,6 +65,8 @@ export class HostGuard {
   readonly #before: readonly NamedProcess[];
   #hasScopes = true;
   #left = false;
+  #isWritten = true;
+  #writeAgain: NodeJS.Timeout | undefined;
 
   constructor(options: HostGuardOptions) {
     this.#options = options;
@@ -89,7 +99,8 @@ export class HostGuard {
 
   /** @param what `for` of the wish, or the process. */
   remove(what: NamedProcess | string): void {
-    void Promise.all(this.#leaveOthers(typeof what === 'string' ? what : keyOf(what), undefined));
+    const left = this.#leaveOthers(typeof what === 'string' ? what : keyOf(what), undefined);
+    void Promise.all(left).catch((error: unknown) => this.#tellNotStarted(error));
   }
 
   /** Gives, for each guard that had it, whether that one has it no longer. */
@@ -156,9 +167,18 @@ export class HostGuard {
       await guard.process.ended;
       if (this.#watches.get(watch.guarantee) !== watch || this.#left) return;
       if (watch.guard !== guard) continue;
-      this.#replace(watch, guard);
-      await this.#send(watch);
+      try {
+        this.#replace(watch, guard);
+        await this.#send(watch);
+      } catch (error) {
+        this.#tellNotStarted(error);
+        await pause(againMs, undefined, { ref: false });
+      }
     }
+  }
+
+  #tellNotStarted(error: unknown): void {
+    this.#options.tell('guard not started', { why: causeText(error) });
   }
 
   #replace(watch: Watch, { process: { pid }, inScope, said }: StartedGuard): void {
@@ -200,7 +220,20 @@ export class HostGuard {
     watch.guard.process.order({ do: 'end' });
   }
 
+  /** Which guards there are concerns the next daemon alone: who is guarded by them is guarded all the same. Never throws. */
   #write(): void {
+    clearTimeout(this.#writeAgain);
+    try {
+      this.#writeNow();
+      this.#isWritten = true;
+    } catch (error) {
+      if (this.#isWritten) this.#options.tell('guards not written', { why: causeText(error) });
+      this.#isWritten = false;
+      this.#writeAgain = setTimeout(() => this.#write(), againMs).unref();
+    }
+  }
+
+  #writeNow(): void {
     const guards = [...this.#watches.values()].flatMap(({ guard }): NamedProcess[] => {
       const { pid } = guard.process;
       const startTime = pid === undefined ? undefined : processStartTime(pid);

@@ -1,7 +1,7 @@
 /** The guard of the host as the daemon has it: where systemd gives it no scope, and who is on whose list. */
 import assert from 'node:assert/strict';
 import { spawn, type ChildProcess } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, test, type TestContext } from 'node:test';
 import { scopeWords } from '../../../src/daemon/cluster/guard-scope.js';
@@ -113,4 +113,21 @@ test('who stands under another lease now is on no list of the one before when it
   assert.ok(!hasEnded(moved.child));
   now.end();
   await until(() => hasEnded(moved.child), 'the other one to be ended');
+});
+
+test('who is guarded is guarded also where it cannot be written by whom, and that is written when it can be', async (t) => {
+  const { guard, told } = newGuard(t);
+  const inTheWay = join(folder, `guards${files}.json.new`);
+  mkdirSync(inTheWay);
+  const lease = new Lease();
+  const [one, other] = [newGuest(t), newGuest(t)];
+  for (const { named } of [one, other]) {
+    await guard.add([{ process: { ...named, action: 'poweroff' }, guarantee: lease }]);
+  }
+  guard.remove(other.named);
+  assert.deepEqual(told, ['guards not written']);
+  rmSync(inTheWay, { recursive: true });
+  await until(() => existsSync(join(folder, `guards${files}.json`)), 'the guards to be written');
+  lease.end();
+  await until(() => hasEnded(one.child), 'the guard to end it');
 });
