@@ -36,6 +36,9 @@ interface Watch {
   /** By what they are on the list for: one process can be there for several things. */
   readonly processes: Map<string, GuardedProcess>;
   guard: StartedGuard;
+  /** How often the list or the guard was changed; as of which of them the guard has said that it has the list. */
+  changes: number;
+  confirmed: number;
   readonly stop: () => void;
 }
 
@@ -45,6 +48,13 @@ interface StartedGuard {
   readonly inScope: boolean;
   lists: number;
   said: number;
+}
+
+/** What was taken off a list, until the guard has said so or ended: it may stop it until then. */
+interface Leave {
+  readonly name: string;
+  readonly watch: Watch;
+  readonly guard: StartedGuard;
 }
 
 /** A process that is to be on the list of a guarantee. */
@@ -62,6 +72,7 @@ const againMs = 1_000;
 export class HostGuard {
   readonly #options: HostGuardOptions;
   readonly #watches = new Map<Guarantee, Watch>();
+  readonly #leaves = new Set<Leave>();
   readonly #before: readonly NamedProcess[];
   #hasScopes = true;
   #left = false;
@@ -81,9 +92,12 @@ export class HostGuard {
       left.push(...this.#leaveOthers(name, guarantee));
       const watch = this.#watches.get(guarantee) ?? this.#open(guarantee);
       const before = watch.processes.get(name);
-      if (before !== undefined && isSame(before, process)) continue;
-      watch.processes.set(name, process);
-      changed.add(watch);
+      if (before === undefined || !isSame(before, process)) {
+        watch.processes.set(name, process);
+        watch.changes++;
+      }
+      // Also what an earlier call has changed, and nobody has confirmed.
+      if (watch.confirmed !== watch.changes) changed.add(watch);
     }
     // One that still had it on its list would stop what goes on under the new one.
     const confirmed = await Promise.all([...[...changed].map((watch) => this.#send(watch)), ...left]);
@@ -105,13 +119,32 @@ export class HostGuard {
 
   /** Gives, for each guard that had it, whether that one has it no longer. */
   #leaveOthers(name: string, guarantee: Guarantee | undefined): readonly Promise<boolean>[] {
-    return [...this.#watches.values()].flatMap((watch) => {
-      if (watch.guarantee === guarantee || !watch.processes.delete(name)) return [];
-      const { process } = watch.guard;
-      const sent = this.#send(watch).then((confirmed) => confirmed || process.hasEnded);
-      this.#tidy(watch);
-      return [sent];
+    const current = guarantee === undefined ? undefined : this.#watches.get(guarantee);
+    for (const watch of this.#watches.values()) {
+      if (watch === current || !watch.processes.delete(name)) continue;
+      watch.changes++;
+      const leave = { name, watch, guard: watch.guard };
+      this.#leaves.add(leave);
+      void leave.guard.process.ended.then(() => this.#leaves.delete(leave));
+    }
+    return [...this.#leaves].flatMap((leave) => {
+      if (leave.name !== name) return [];
+      if (leave.watch === current) {
+        this.#leaves.delete(leave);
+        return [];
+      }
+      return [this.#confirm(leave)];
     });
+  }
+
+  async #confirm(leave: Leave): Promise<boolean> {
+    const { watch, guard } = leave;
+    const { process } = guard;
+    const sent = this.#send(watch);
+    this.#tidy(watch);
+    if (!(await sent) && !process.hasEnded) return false;
+    this.#leaves.delete(leave);
+    return true;
   }
 
   /** The guards of a daemon before: everything that they guard is guarded by this one, or gone. */
@@ -135,6 +168,8 @@ export class HostGuard {
       guarantee,
       processes: new Map(),
       guard: this.#start(guarantee),
+      changes: 0,
+      confirmed: -1,
       stop: guarantee.onRenewal((times) => (watch.guard.process.times = times)),
     };
     this.#watches.set(guarantee, watch);
@@ -189,6 +224,7 @@ export class HostGuard {
       tell('guard ends with the service', { why: 'systemd gives it no scope of its own' });
     } else tell('guard ended', { pid, guests: watch.processes.size });
     watch.guard = this.#start(watch.guarantee);
+    watch.changes++;
   }
 
   async #send(watch: Watch): Promise<boolean> {
@@ -200,21 +236,25 @@ export class HostGuard {
     return this.#sendTo(watch, watch.guard);
   }
 
-  async #sendTo({ processes }: Watch, guard: StartedGuard): Promise<boolean> {
+  async #sendTo(watch: Watch, guard: StartedGuard): Promise<boolean> {
+    const { processes, changes } = watch;
     const list = ++guard.lists;
     const each = new Map([...processes.values()].map((one) => [`${keyOf(one)} ${one.witness ?? ''}`, one]));
     guard.process.order({ do: 'processes', processes: [...each.values()], spared: ownProcesses() });
     const isTold = (report: GuardReport): report is GuardReport =>
       report.is === 'guarding' && guard.said > list;
     const said = await guard.process.hear(isTold, confirmMsMax);
-    if (said !== undefined) this.#write();
-    return said !== undefined;
+    if (said === undefined) return false;
+    if (watch.guard === guard) watch.confirmed = Math.max(watch.confirmed, changes);
+    this.#write();
+    return true;
   }
 
   /** One whose lease is gone has done its work when its last guest has ended. */
   #tidy(watch: Watch): void {
     const current = [...this.#watches.values()].at(-1);
-    if (watch === current || watch.processes.size > 0) return;
+    const isOpen = this.#watches.get(watch.guarantee) === watch;
+    if (!isOpen || watch === current || watch.processes.size > 0) return;
     this.#watches.delete(watch.guarantee);
     watch.stop();
     watch.guard.process.order({ do: 'end' });

@@ -131,3 +131,42 @@ test('who is guarded is guarded also where it cannot be written by whom, and tha
   lease.end();
   await until(() => hasEnded(one.child), 'the guard to end it');
 });
+
+describe('a guard that stands still', () => {
+  const guardPid = (): number =>
+    (JSON.parse(readFileSync(join(folder, `guards${files}.json`), 'utf8')) as { readonly pid: number }[])[0]
+      ?.pid ?? 0;
+
+  test('has nobody on its list until it has said so, however often it is asked', async (t) => {
+    const { guard } = newGuard(t);
+    const lease = new Lease();
+    const [one, other] = [newGuest(t), newGuest(t)];
+    await guard.add([{ process: { ...one.named, action: 'poweroff' }, guarantee: lease }]);
+    const wish = { process: { ...other.named, action: 'poweroff' }, guarantee: lease } as const;
+    const pid = guardPid();
+    process.kill(pid, 'SIGSTOP');
+    for (let n = 0; n < 2; n++) await assert.rejects(guard.add([wish]), { code: 'DRIVER_FAILED' });
+    process.kill(pid, 'SIGCONT');
+    await guard.add([wish]);
+    lease.end();
+    await until(() => hasEnded(other.child), 'the guard to end it');
+  });
+
+  test('has whoever has left its list on it until it has said so', async (t) => {
+    const { guard } = newGuard(t);
+    const [before, now] = [new Lease(), new Lease()];
+    const { named, child } = newGuest(t);
+    const process_ = { ...named, action: 'poweroff' } as const;
+    await guard.add([{ process: process_, guarantee: before }]);
+    const pid = guardPid();
+    process.kill(pid, 'SIGSTOP');
+    const wish = { process: process_, guarantee: now };
+    t.after(() => readProcessStat(pid) === undefined || process.kill(pid, 'SIGKILL'));
+    for (let n = 0; n < 2; n++) await assert.rejects(guard.add([wish]), { code: 'DRIVER_FAILED' });
+    process.kill(pid, 'SIGCONT');
+    await guard.add([wish]);
+    before.end();
+    await until(() => readProcessStat(pid) === undefined, 'the one that guards nobody any more to end');
+    assert.ok(!hasEnded(child));
+  });
+});
