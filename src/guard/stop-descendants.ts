@@ -2,6 +2,7 @@
 import { constants } from 'node:os';
 import { childrenHere, hasChildren, type Descendant } from '../system/descendants.js';
 import { signalProcess } from '../system/pidfd.js';
+import { allThreadsEnded } from '../system/process.js';
 import { belowSpared } from './below-spared.js';
 import type { NamedProcess } from './guard-words.js';
 
@@ -23,7 +24,7 @@ const nobody: Spared = () => [];
 /** Those below this process that run. */
 function running(reap: Reap, spared: Spared): readonly Descendant[] {
   reap();
-  return belowSpared(process.pid, spared()).filter(({ state }) => state !== 'Z');
+  return belowSpared(process.pid, spared()).filter((one) => !allThreadsEnded(one));
 }
 
 /**
@@ -67,7 +68,7 @@ export async function stopDescendants(
 function killChildren(reap: Reap, spared: Spared): void {
   for (let look = 0; look < quickLooks; look++) {
     reap();
-    const running = otherChildren(spared).filter(({ state }) => state !== 'Z');
+    const running = otherChildren(spared).filter((one) => !allThreadsEnded(one));
     if (running.length === 0) return;
     for (const { pid, startTime } of running) signalProcess(pid, startTime, SIGKILL);
   }
@@ -99,11 +100,12 @@ export async function pauseDescendants(reap: Reap, spared: Spared = nobody): Pro
 }
 
 /**
- * One that was told and is in an uninterruptible wait (D) runs no more either: it stops as it leaves that. It may never
- * leave: vfork(2) waits so for a child that is stopped.
+ * Of one that was told to stop these count as well: in an uninterruptible wait (D) it runs no more, and stops as it leaves
+ * that, if ever: vfork(2) waits so for a child that is stopped. The state of one whose first thread has ended stays Z, however the others are.
+ * A traced one (t) runs when its tracer lets it, and stops then.
  */
-function isStopped({ state }: Descendant, told: boolean): boolean {
-  return state === 'T' || state === 'Z' || (state === 'D' && told);
+export function isStopped(one: Pick<Descendant, 'state' | 'threads'>, told: boolean): boolean {
+  return one.state === 'T' || allThreadsEnded(one) || (told && ['D', 'Z', 't'].includes(one.state));
 }
 
 function keyOf({ pid, startTime }: Descendant): string {

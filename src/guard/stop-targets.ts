@@ -1,6 +1,6 @@
 /** Who is to be stopped for one on the list of a guard: its process, whoever keeps its witness, and all that is below those. */
 import { lockKeepers } from '../system/lock-keepers.js';
-import { readProcessStat } from '../system/process.js';
+import { allThreadsEnded, readProcessStat } from '../system/process.js';
 import { belowSpared } from './below-spared.js';
 import type { NamedProcess, WitnessedProcess } from './guard-words.js';
 
@@ -25,6 +25,5 @@ export function stopTargets(
 
 export function hasEnded({ pid, startTime }: NamedProcess): boolean {
   const stat = readProcessStat(pid);
-  // A zombie whose other threads still run has not ended: proc_pid_stat(5), num_threads.
-  return stat === undefined || stat.startTime !== startTime || (stat.state === 'Z' && stat.threads <= 1);
+  return stat === undefined || stat.startTime !== startTime || allThreadsEnded(stat);
 }

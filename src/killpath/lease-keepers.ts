@@ -16,6 +16,7 @@ export interface LeaseKeepers extends NamedProcess {
 export interface FoundKeeper extends NamedProcess {
   /** As in /proc/PID/stat. */
   readonly state: string;
+  readonly threads: number;
 }
 
 const init = 1;
@@ -32,7 +33,9 @@ function findKeepers(
   known: readonly NamedProcess[],
 ): readonly FoundKeeper[] {
   const spared = ownLine();
-  const isSpared = (one: NamedProcess): boolean => spared.some((own) => own.pid === one.pid);
+  // systemd can keep a connection among the descriptors of a service.
+  const isSpared = ({ pid: one }: NamedProcess): boolean =>
+    one === init || spared.some((own) => own.pid === one);
   const roots = [{ pid, startTime }, ...descriptorKeepers(link), ...known].filter(
     (one) => !isSpared(one) && !hasEnded(one),
   );
@@ -41,7 +44,8 @@ function findKeepers(
   for (const one of all) {
     const stat = readProcessStat(one.pid);
     if (stat === undefined || stat.startTime !== one.startTime || hasEnded(one)) continue;
-    found.set(one.pid, { pid: one.pid, startTime: one.startTime, state: stat.state });
+    const { state, threads } = stat;
+    found.set(one.pid, { pid: one.pid, startTime: one.startTime, state, threads });
   }
   return [...found.values()];
 }

@@ -6,6 +6,7 @@ import { constants } from 'node:os';
 import { resolve } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { releaseAllOf } from '../drivers/sanlock/client-library.js';
+import { isStopped } from '../guard/stop-descendants.js';
 import { isQemuProgram } from '../holders/qemu-command-line.js';
 import { qmpSocket } from '../holders/qemu-monitor.js';
 import { tellQemu } from '../manager/qmp-monitor.js';
@@ -49,12 +50,11 @@ async function stopGuest(pid: number): Promise<void> {
   await Promise.race([asking.catch(() => undefined), pause(2 * tellMsMax)]);
 }
 
-async function stopAll(keepers: LeaseKeepers): Promise<void> {
+export async function stopAll(keepers: LeaseKeepers): Promise<void> {
   const startMs = monotonicMs();
   const told = new Set<string>();
   const find = keeperFinder(keepers);
-  const runs = ({ pid, startTime, state }: FoundKeeper): boolean =>
-    state !== 'T' && state !== 'Z' && !(state === 'D' && told.has(`${pid} ${startTime}`));
+  const runs = (one: FoundKeeper): boolean => !isStopped(one, told.has(`${one.pid} ${one.startTime}`));
   // Twice with nobody: who was just being born at the first look is there at the second.
   for (let quiet = 0; quiet < 2;) {
     const lookedAtMs = monotonicMs();

@@ -17,6 +17,7 @@ import type { GuardedAction, GuardReport, NamedProcess } from '../guard/guard-wo
 import { belowSpared } from '../guard/below-spared.js';
 import {
   hasOthers,
+  isStopped,
   pauseDescendants,
   resumePaused,
   stopDescendants,
@@ -25,7 +26,7 @@ import {
 import { boottimeMs } from '../system/boot-clock.js';
 import { descendantsOf, hasChildren, reapOrphans } from '../system/descendants.js';
 import { signalProcess } from '../system/pidfd.js';
-import { readProcessStat } from '../system/process.js';
+import { allThreadsEnded, readProcessStat } from '../system/process.js';
 import type { CommandTree } from './command-tree.js';
 import type { Hold } from './hold.js';
 import { startFailure } from './own-tree.js';
@@ -183,7 +184,7 @@ class GuardedTree implements CommandTree {
   readonly #look = (): void => {
     if (this.#state !== 'guarded') return;
     const stat = readProcessStat(this.pid);
-    const lives = stat?.startTime === this.#startTime && stat.state !== 'Z';
+    const lives = stat?.startTime === this.#startTime && !allThreadsEnded(stat);
     const missed = this.#status === undefined ? !lives : this.#nobodyRuns();
     this.#missed = missed ? this.#missed + 1 : 0;
     if (this.#missed > 1 && this.#guardIsStopped()) this.#guard.kill();
@@ -198,7 +199,7 @@ class GuardedTree implements CommandTree {
   }
 
   #nobodyRuns(): boolean {
-    return descendantsOf(this.#guard.pid ?? 0).every(({ state }) => state === 'Z');
+    return descendantsOf(this.#guard.pid ?? 0).every(allThreadsEnded);
   }
 
   signal(signal: NodeJS.Signals): void {
@@ -244,7 +245,7 @@ class GuardedTree implements CommandTree {
     // Whom the guard had stopped, it alone knew.
     resumePaused([
       ...this.#paused,
-      ...belowSpared(process.pid, this.#spared()).filter(({ state }) => state === 'T'),
+      ...belowSpared(process.pid, this.#spared()).filter((one) => isStopped(one, true)),
     ]);
     this.#paused = [];
   }

@@ -8,7 +8,7 @@ import { GuardProcess } from '../guard/guard-process.js';
 import type { GuardedAction, GuardReport, NamedProcess } from '../guard/guard-words.js';
 import { monotonicMs } from '../system/clock.js';
 import { childrenHere } from '../system/descendants.js';
-import { processStartTime } from '../system/process.js';
+import { allThreadsEnded, processStartTime } from '../system/process.js';
 
 const refreshMs = 500;
 /** One that is killed again soon is not started again at once, and each time later. */
@@ -99,7 +99,7 @@ export class StandInGuard {
 
   readonly #refresh = (): void => {
     const action = this.#action;
-    const below = belowSpared(process.pid, this.processes).filter(({ state }) => state !== 'Z');
+    const below = belowSpared(process.pid, this.processes).filter((one) => !allThreadsEnded(one));
     const processes = below.map(({ pid, startTime }) => ({
       pid,
       startTime,

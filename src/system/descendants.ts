@@ -4,7 +4,7 @@
  */
 import { readdirSync, readFileSync } from 'node:fs';
 import { errno, libcFunction, systemError } from './libc.js';
-import { parsePids, readProcessStat } from './process.js';
+import { parsePids, readProcessStat, type ProcessStat } from './process.js';
 
 const PR_SET_CHILD_SUBREAPER = 36;
 const P_ALL = 0;
@@ -37,8 +37,9 @@ export interface Descendant {
   readonly pid: number;
   readonly ppid: number;
   readonly startTime: number;
-  /** `Z`: it has ended and waits for its parent to ask; `T`: stopped. */
+  /** `Z`: its first thread has ended, and with one thread it waits for its parent to ask; `T`: stopped. */
   readonly state: string;
+  readonly threads: number;
 }
 
 /** Every process below `root`, zombies included. Those that are born meanwhile are seen at the next call. */
@@ -47,8 +48,8 @@ export function descendantsOf(root: number): readonly Descendant[] {
   for (const pid of parsePids(readdirSync('/proc'))) {
     const stat = readProcessStat(pid);
     if (stat === undefined) continue;
-    const { ppid, startTime, state } = stat;
-    children.set(ppid, [...(children.get(ppid) ?? []), { pid, ppid, startTime, state }]);
+    const { ppid } = stat;
+    children.set(ppid, [...(children.get(ppid) ?? []), descendant(pid, stat)]);
   }
   const found: Descendant[] = [];
   for (let level = children.get(root) ?? []; level.length > 0;) {
@@ -68,8 +69,12 @@ export function childrenHere(): readonly Descendant[] {
   }
   return parsePids(text.split(' ')).flatMap((pid) => {
     const stat = readProcessStat(pid);
-    return stat === undefined ? [] : [{ pid, ppid: stat.ppid, startTime: stat.startTime, state: stat.state }];
+    return stat === undefined ? [] : [descendant(pid, stat)];
   });
+}
+
+function descendant(pid: number, { ppid, startTime, state, threads }: ProcessStat): Descendant {
+  return { pid, ppid, startTime, state, threads };
 }
 
 /**

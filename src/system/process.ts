@@ -30,6 +30,11 @@ export interface ProcessStat {
   readonly startTime: number;
 }
 
+/** Where the first thread alone has ended, the others run on: the state is Z, and they are counted (proc_pid_stat(5), num_threads). */
+export function allThreadsEnded({ state, threads }: Pick<ProcessStat, 'state' | 'threads'>): boolean {
+  return state === 'Z' && threads <= 1;
+}
+
 export interface ProcessInfo extends ProcessStat {
   readonly pid: number;
   /** The program file's name, where it can be seen; `(deleted)` is cut off. */
