@@ -7,7 +7,6 @@ import { setTimeout as pause } from 'node:timers/promises';
 import type { GuaranteeTimes } from '../../driver/contract.js';
 import { causeText, HoldfastError, isHoldfastError } from '../../errors.js';
 import type { ClusterDriver, ClusterGuest, Grant, LockRequest, Loss, LossAction } from '../../index.js';
-import { boottimeMs } from '../../system/boot-clock.js';
 import { knownStartTime } from '../../system/pidfd.js';
 import type { ErrorCode } from '../../vocabulary.js';
 import { holderInWords } from '../explain-lock.js';
@@ -16,12 +15,13 @@ import type { Lock, LockdOwner } from '../lockd/lock-table.js';
 import type { GuestFiles } from './guest-file.js';
 import { GuestLocks } from './guest-locks.js';
 import type { HostGuard } from './host-guard.js';
-import { PausedOwner, resumeWhenHeld } from './paused-owner.js';
+import { pauseUntilHeld, PausedOwner } from './paused-owner.js';
 import { stopGuest, type GuestAction } from './stop-guest.js';
 
 export type ClusterEvent =
   | 'lost'
   | 'guest goes on'
+  | 'guest stays stopped'
   | 'not given back yet'
   | 'taken up'
   | 'not taken up yet'
@@ -235,18 +235,26 @@ export class ClusterLocks {
   /** @param times undefined: somebody else has it, and it stays stopped. */
   #pause(locks: GuestLocks, times: GuaranteeTimes | undefined): void {
     const { name: guest, pid, startTime } = locks.guest;
-    const before = this.#paused.get(locks);
-    if (before !== undefined) return before.stop();
-    const paused = new PausedOwner({ pid, startTime }, times === undefined || boottimeMs() >= times.killAtMs);
-    if (times === undefined) return;
+    if (times === undefined) {
+      new PausedOwner({ pid, startTime }).stop();
+      return;
+    }
+    if (this.#paused.get(locks)?.stop() === true) return;
+    const { paused, over } = pauseUntilHeld(
+      { pid, startTime },
+      {
+        isThere: () => !this.#isOver && !locks.hasNothing && isAlive(locks.guest),
+        isHeld: () => locks.isCertain,
+        retake: () => locks.retake(),
+      },
+    );
     this.#paused.set(locks, paused);
-    const lock = {
-      isThere: () => !this.#isOver && !locks.hasNothing && isAlive(locks.guest),
-      isHeld: () => locks.isCertain,
-      retake: () => locks.retake(),
-    };
-    const goesOn = (): void => this.#options.tell('guest goes on', { guest, pid });
-    void resumeWhenHeld(paused, lock, goesOn).finally(() => this.#paused.delete(locks));
+    void over.finally(() => {
+      if (this.#paused.get(locks) === paused) this.#paused.delete(locks);
+      if (paused.goesOn) this.#options.tell('guest goes on', { guest, pid });
+      else if (isAlive(locks.guest) && !this.#isOver)
+        this.#options.tell('guest stays stopped', { guest, pid });
+    });
   }
 
   #forgetIfEmpty(owner: LockdOwner): void {

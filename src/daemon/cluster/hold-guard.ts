@@ -10,10 +10,11 @@ import { HoldfastError } from '../../errors.js';
 import type { Guarantee } from '../../driver/contract.js';
 import type { LossAction } from '../../index.js';
 import type { NamedProcess, WitnessedProcess } from '../../guard/guard-words.js';
+import { hasEnded } from '../../guard/stop-targets.js';
 import { boottimeMs } from '../../system/boot-clock.js';
 import type { GuardWish, HostGuard } from './host-guard.js';
 import { ownProcesses } from './own-processes.js';
-import { PausedOwner, resumeWhenHeld, type LostLock } from './paused-owner.js';
+import { pauseUntilHeld, PausedOwner, type LostLock } from './paused-owner.js';
 import { stopGuest, type GuestAction } from './stop-guest.js';
 
 /** Of a hold, what this is about. */
@@ -30,7 +31,8 @@ export interface GuardedHold {
 
 type LostHold = Omit<GuardedHold, 'guarantees'> & Partial<Pick<GuardedHold, 'guarantees'>>;
 
-export type HoldGuardEvent = 'hold left to the next daemon' | 'owner stopped' | 'owner goes on';
+export type HoldGuardEvent =
+  'hold left to the next daemon' | 'owner stopped' | 'owner goes on' | 'owner stays stopped';
 
 export interface HoldGuardOptions {
   readonly guard: HostGuard;
@@ -78,7 +80,7 @@ export class HoldGuard {
         },
       );
     }
-    if (!this.guards(hold) || (pid !== init && !ownProcesses().some((own) => own.pid === pid))) return;
+    if (!this.guards(hold) || isStoppable(pid)) return;
     throw new HoldfastError(
       'BAD_DATA',
       `process ${pid} cannot hold locks of a cluster: it could not be ended when they are lost`,
@@ -124,17 +126,24 @@ export class HoldGuard {
     const { id, guarantees, witness } = hold;
     // Whoever has it by now.
     const owner = witnessed(hold.owner, witness);
+    if (!isStoppable(owner.pid)) return;
     const facts = { hold: id, pid: owner.pid };
     tell('owner stopped', { ...facts, action });
     const times = guarantees?.map((one) => one.times).toSorted(byKill)[0];
     if (action === 'poweroff') return stopGuest(owner, times);
-    const before = this.#paused.get(id);
-    if (before !== undefined) return before.stop();
-    const paused = new PausedOwner(owner, times === undefined || boottimeMs() >= times.killAtMs);
-    if (lock === undefined) return;
+    if (lock === undefined) {
+      // Nobody asks whether it is held again, and so it never goes on.
+      new PausedOwner(owner).stop();
+      return tell('owner stays stopped', facts);
+    }
+    if (this.#paused.get(id)?.stop() === true) return;
+    const { paused, over } = pauseUntilHeld(owner, lock);
     this.#paused.set(id, paused);
-    const goesOn = (): void => tell('owner goes on', facts);
-    void resumeWhenHeld(paused, lock, goesOn).finally(() => this.#paused.delete(id));
+    void over.finally(() => {
+      if (this.#paused.get(id) === paused) this.#paused.delete(id);
+      if (paused.goesOn) tell('owner goes on', facts);
+      else if (!hasEnded(owner)) tell('owner stays stopped', facts);
+    });
   }
 
   /**
@@ -169,7 +178,7 @@ export class HoldGuard {
   #wishesOf(hold: GuardedHold): readonly GuardWish[] {
     const { id, owner, witness, guarantees } = hold;
     const action = this.#actionFor(hold);
-    if (action === 'ignore') return [];
+    if (action === 'ignore' || !isStoppable(owner.pid)) return [];
     const process = { ...witnessed(owner, witness), action };
     return guarantees.map((guarantee, n) => ({ process, guarantee, for: nameOf(id, n) }));
   }
@@ -178,6 +187,11 @@ export class HoldGuard {
     const count = this.#listed.get(id) ?? 0;
     for (let n = from; n < count; n++) this.#options.guard.remove(nameOf(id, n));
   }
+}
+
+/** One that is not may have asked while nothing was to be done to it: the daemon can be set to something else by now. */
+function isStoppable(pid: number): boolean {
+  return pid !== init && !ownProcesses().some((own) => own.pid === pid);
 }
 
 function witnessed({ pid, startTime }: NamedProcess, witness: string | undefined): WitnessedProcess {

@@ -27,7 +27,9 @@ const levels = {
   'hold left to the next daemon': 'warn',
   'owner stopped': 'error',
   'owner goes on': 'warn',
+  'owner stays stopped': 'error',
   'guest goes on': 'warn',
+  'guest stays stopped': 'error',
   'watchdog not fed': 'error',
 } as const satisfies Record<ClusterEvent | GuardEvent | HoldGuardEvent, string>;
 
