@@ -7,7 +7,7 @@
  * Where somebody stays (a supervisor, a program that uses the library) it tells him: SIGTERM would be no word of a loss, but
  * the wish to end.
  */
-import { fstatSync } from 'node:fs';
+import { accessSync, constants, fstatSync } from 'node:fs';
 import { execPath } from 'node:process';
 import { fileURLToPath } from 'node:url';
 import { HoldfastError, type AcquireOptions } from '../../driver/contract.js';
@@ -20,11 +20,11 @@ const bytesMax = 126;
 
 /**
  * Registers it for a connection that has no leases yet. Gives what is to be said of the grant.
- * @throws HoldfastError UNSUPPORTED if a command is to be paused, and its path is longer than sanlock takes
+ * @throws HoldfastError UNSUPPORTED if a command is to be paused, and sanlock cannot run the program
  */
 export async function registerLossProgram(
   connection: LeaseConnection,
-  { onLost, unlockOnRelease = false }: AcquireOptions,
+  { onLost, lossWish, unlockOnRelease = false }: AcquireOptions,
 ): Promise<readonly string[]> {
   // A daemon that locks for others does better to end at SIGTERM: what it is told of a loss ends nobody in time.
   if (unlockOnRelease) return [];
@@ -42,13 +42,13 @@ export async function registerLossProgram(
       : [onLost, startTime, link];
   const file = program();
   const args = [file, ...words].join(' ');
-  const fault = programFault(execPath, file, args);
+  const fault = programFault(execPath, file, args) ?? missingFault(file);
   if (fault === undefined) {
     await connection.killpath(execPath, args);
     return [];
   }
-  const remedy = 'Install Holdfast and Node where their paths are short and have no blanks.';
-  if (onLost === 'pause')
+  const remedy = 'Install all of Holdfast, and Node, where their paths are short and have no blanks.';
+  if (onLost === 'pause' || lossWish?.action === 'pause')
     throw new HoldfastError(
       'UNSUPPORTED',
       `the command cannot be paused when its leases are lost: ${fault}`,
@@ -66,6 +66,15 @@ export function programFault(path: string, file: string, args: string): string |
     return `sanlock takes ${bytesMax} bytes for a program, and as many for its arguments, and this has ${Buffer.byteLength(long)}: ${long}`;
   }
   return /\s/.test(file) ? `sanlock cuts arguments at blanks, and this path has one: ${file}` : undefined;
+}
+
+function missingFault(file: string): string | undefined {
+  try {
+    accessSync(file, constants.R_OK);
+    return undefined;
+  } catch (error) {
+    return `its program cannot be read: ${(error as Error).message}`;
+  }
 }
 
 function inodeOf(descriptor: number): bigint {

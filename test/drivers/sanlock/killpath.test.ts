@@ -3,9 +3,11 @@ import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { closeSync, existsSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs';
+import { syncBuiltinESMExports } from 'node:module';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { programFault } from '../../../src/drivers/sanlock/loss-program.js';
+import type { LeaseConnection } from '../../../src/drivers/sanlock/lease-connection.js';
+import { programFault, registerLossProgram } from '../../../src/drivers/sanlock/loss-program.js';
 import {
   acquireLeases,
   killpath,
@@ -30,6 +32,23 @@ test('what sanlock would cut off is said: 126 bytes for the program, as many for
   // Bytes, not characters.
   assert.match(programFault(`/${'ä'.repeat(63)}`, '/killpath.js', 'a') ?? '', /this has 127: /);
   assert.match(programFault('/node', '/my programs/killpath.js', 'a') ?? '', /blank.*\/my programs\//);
+});
+
+test('where sanlock cannot run the program, pause is refused, also where somebody stays; else it is said', async (t) => {
+  const { execPath } = process;
+  const setPath = (path: string): void => {
+    process.execPath = path;
+    syncBuiltinESMExports();
+  };
+  t.after(() => setPath(execPath));
+  setPath(`/${'x'.repeat(126)}`);
+  const connection = { descriptor: 0, notice: () => 0 } as unknown as LeaseConnection;
+  const { signal } = new AbortController();
+  const lossWish = { action: 'pause', supervised: true } as const;
+  await assert.rejects(registerLossProgram(connection, { signal, onLost: 'pause' }), { code: 'UNSUPPORTED' });
+  await assert.rejects(registerLossProgram(connection, { signal, lossWish }), { code: 'UNSUPPORTED' });
+  const [note = ''] = await registerLossProgram(connection, { signal });
+  assert.match(note, /this process alone.*this has 127/);
 });
 
 test(
