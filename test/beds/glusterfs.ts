@@ -87,8 +87,13 @@ export async function startGlusterFs(parent: string): Promise<GlusterFs> {
   }
 }
 
-/** What `nsenter` or `unshare` has started. */
+/** What `nsenter` or `unshare` has started; 0: nothing, or it has ended itself. */
 export function firstChild(pid: number): number {
-  const [child] = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').split(' ');
-  return Number(child);
+  try {
+    const [child] = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').split(' ');
+    return Number(child);
+  } catch (error) {
+    if (['ENOENT', 'ESRCH'].includes((error as NodeJS.ErrnoException).code ?? '')) return 0;
+    throw error;
+  }
 }

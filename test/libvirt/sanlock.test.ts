@@ -82,8 +82,14 @@ describe('libvirt with sanlock', { skip: needed }, () => {
       .toSorted();
   }
 
-  const create = (name: string, devices: string, ...options: string[]): Promise<VirshEnd> =>
-    host.tryVirsh('create', xmlFile(folder, guestXml({ name, devices })), ...options);
+  /** sanlock's time limit is short here, and a busy machine's disk can miss it: that is nobody's answer, and asked again. */
+  async function create(name: string, devices: string, ...options: string[]): Promise<VirshEnd> {
+    const file = xmlFile(folder, guestXml({ name, devices }));
+    let end = await host.tryVirsh('create', file, ...options);
+    for (let again = 0; again < 4 && /IO timeout/.test(end.text); again++)
+      end = await host.tryVirsh('create', file, ...options);
+    return end;
+  }
 
   /** libvirt reads in the guest's log why its child has ended, where virtlogd may not have written it yet. */
   async function isRefused(devices: string, why: RegExp): Promise<void> {
