@@ -16,6 +16,9 @@ const seconds = Number(process.env['HOLDFAST_CHAOS_SECONDS'] ?? 90);
 const seed = Number(process.env['HOLDFAST_CHAOS_SEED'] ?? Date.now() % 1_000_000);
 const file = process.env['HOLDFAST_CHAOS_HISTORY'];
 const folder = commandFolder();
+/** What is told of the history around a violation: what led to it began some time to live before. */
+const beforeMs = 20_000;
+const afterMs = 5_000;
 
 test(`${seconds} seconds of chaos`, { skip: lacksCluster(), timeout: (seconds + 400) * 1_000 }, async (t) => {
   t.diagnostic(`seed ${seed}`);
@@ -38,7 +41,11 @@ test(`${seconds} seconds of chaos`, { skip: lacksCluster(), timeout: (seconds + 
     `${late.length} overlaps by a host that stood still, over at most ${latest} ms after it went on`,
   );
 
-  assert.deepEqual(violations, [], `seed ${seed}`);
+  const around = history.events.filter(({ at }) =>
+    violations.some((one) => at > one.at - beforeMs && at < one.at + afterMs),
+  );
+  const told = around.map((event) => JSON.stringify(event)).join('\n');
+  assert.deepEqual(violations, [], `seed ${seed}\n${told}`);
   assert.deepEqual(odd, [], `seed ${seed}`);
   // It has shown something only if there was work, and if things went wrong.
   assert.ok(figures.grants > seconds / 8, `only ${figures.grants} grants`);
