@@ -138,11 +138,14 @@ export class LeaseConnection {
     if (this.#closed) return;
     this.#closed = true;
     watched.delete(this);
-    void this.#queue.then(() => {
-      closeDescriptor(this.descriptor);
-      // After it: who cannot be told of a loss, and has the connection, is ended.
-      if (this.#notice !== undefined) closeDescriptor(this.#notice);
-    });
+    void this.#closeDescriptors();
+  }
+
+  async #closeDescriptors(): Promise<void> {
+    await this.#queue;
+    closeDescriptor(this.descriptor);
+    // After it: who cannot be told of a loss, and has the connection, is ended.
+    if (this.#notice !== undefined) closeDescriptor(this.#notice);
   }
 
   /** The library answers the calls of a connection in their order, and only if they come one after another. */
